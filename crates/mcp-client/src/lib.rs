@@ -1,0 +1,1 @@
+//! How programs call MCP: discovery, balancing, retries, typed client, worker SDK.

@@ -1,0 +1,18 @@
+//! The rules of the scheduler as a pure state machine.
+//!
+//! [`Engine::apply`] takes a [`Command`] and the time, and gives [`Effect`]s. There is no I/O, no clock, no randomness
+//! and no `async` here: the same commands give the same effects, so that a seeded simulation can drive it through
+//! crashes, lost, doubled and reordered messages and check every promise after every step. The manifest has no tokio,
+//! so the compiler keeps it that way.
+//!
+//! The engine holds a small header for each unfinished task and nothing of finished ones. It never sees payloads,
+//! outputs or logs: the shell around it keeps those in the store and attaches them to the effects.
+//!
+//! The shell carries out effects only after the records among them are durable.
+
+mod types;
+
+pub use types::{
+    Applied, AttemptCount, Command, Config, Effect, Failure, Idempotency, Millis, Outcome, QueueKey, Record, Refused,
+    RestoredTask, RetryPolicy, RunningAttempt, State, Submission, TaskId, Token, WorkKind, WorkerId, WorkerSpec,
+};

@@ -1,0 +1,1 @@
+//! The mcp binary: command line and all services in one process.

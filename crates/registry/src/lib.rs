@@ -1,0 +1,1 @@
+//! The registry service: register, heartbeat, discover and watch over gRPC.

@@ -1,0 +1,1 @@
+//! The scheduler service: durable tasks handed to workers.

@@ -1,0 +1,1 @@
+//! The worker service: runs processes for the scheduler.
