@@ -9,9 +9,26 @@
 //! outputs or logs: the shell around it keeps those in the store and attaches them to the effects.
 //!
 //! The shell carries out effects only after the records among them are durable.
+//!
+//! Replaying a simulated run: `SEED=17 cargo test -p mcp-engine one_seed -- --nocapture` prints everything that happens
+//! in it; `SEEDS=100000 cargo test -p mcp-engine sim` runs more of them than the usual 1,000.
 
+mod board;
+mod buckets;
+mod engine;
+mod faults;
+mod idempotency;
+mod intern;
+mod retry;
+#[cfg(test)]
+mod sim;
+mod slab;
+mod task;
+mod timers;
 mod types;
+mod workers;
 
+pub use engine::{Engine, Stats, TaskView};
 pub use types::{
     Applied, AttemptCount, Command, Config, Effect, Failure, Idempotency, Millis, Outcome, QueueKey, Record, Refused,
     RestoredTask, RetryPolicy, RunningAttempt, State, Submission, TaskId, Token, WorkKind, WorkerId, WorkerSpec,

@@ -1,6 +1,16 @@
 //! What goes into the engine and what comes out.
 
+mod command;
+mod config;
+mod effect;
+
 use std::{collections::BTreeSet, sync::Arc};
+
+pub use self::{
+    command::{Applied, Command, Refused},
+    config::Config,
+    effect::{Effect, Record},
+};
 
 /// Time in milliseconds since 1970. The shell makes it from a monotonic clock, so it never goes back while the
 /// engine lives; it is used for liveness only, never for safety.
@@ -9,6 +19,15 @@ pub type Millis = u64;
 /// A task's id as a number. Ids sort by submit time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId(pub u128);
+
+impl TaskId {
+    /// The id in two halves, which together sort as the id does.
+    pub(crate) const fn halves(self) -> [u64; 2] {
+        #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is meant")]
+        let low = self.0 as u64;
+        [(self.0 >> 64) as u64, low]
+    }
+}
 
 /// A worker, across its sessions; the shell gives each worker id of the wire a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,6 +41,16 @@ pub struct Token {
     pub epoch: u64,
     /// Number of the dispatch within the epoch, from 1.
     pub sequence: u64,
+}
+
+impl Token {
+    /// Below every token of an attempt.
+    pub(crate) const ZERO: Self = Self { epoch: 0, sequence: 0 };
+
+    /// Above every token of an earlier owner, below every one of the owner of `epoch`.
+    pub(crate) const fn start_of(epoch: u64) -> Self {
+        Self { epoch, sequence: 0 }
+    }
 }
 
 /// A queue in its namespace.
@@ -101,7 +130,7 @@ pub struct Submission {
 }
 
 /// What a worker serves.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct WorkerSpec {
     /// Namespaces; empty means every one.
     pub namespaces: BTreeSet<Arc<str>>,
@@ -186,182 +215,6 @@ impl State {
     }
 }
 
-/// What the engine is told.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Command {
-    /// A caller submits a task.
-    Submit(Submission),
-    /// A caller ends a task.
-    Cancel(TaskId),
-    /// A worker opened a session: what it serves, its free slots, and the attempts it still runs. Its earlier
-    /// session, if any, is over. Its tasks that it does not report are requeued at once (it lost them).
-    WorkerJoined {
-        /// The worker.
-        worker: WorkerId,
-        /// What it serves.
-        spec: WorkerSpec,
-        /// Slots that are free now.
-        slots: u32,
-        /// Attempts it still runs.
-        running: Vec<RunningAttempt>,
-    },
-    /// A worker's session broke. Its attempts stay its own until the lease ends.
-    WorkerLost(WorkerId),
-    /// Slots of a worker became free.
-    SlotsFreed {
-        /// The worker.
-        worker: WorkerId,
-        /// How many.
-        slots: u32,
-    },
-    /// An attempt ended. May come twice, late, or for an attempt that is not current: then it changes nothing and
-    /// is acknowledged.
-    Finish {
-        /// Who says so.
-        worker: WorkerId,
-        /// The attempt.
-        attempt: RunningAttempt,
-        /// How it ended.
-        outcome: Outcome,
-    },
-    /// A worker gives an attempt back unfinished; it does not count.
-    HandBack {
-        /// Who gives it back.
-        worker: WorkerId,
-        /// The attempt.
-        attempt: RunningAttempt,
-    },
-    /// Time passed; due timers fire, at most [`Config::timers_per_tick_max`] of them. The shell sends it when
-    /// [`Engine::next_timer`](crate::Engine::next_timer) is due.
-    Tick,
-}
-
-/// What a command came to, for its sender.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Applied {
-    /// The task was accepted, or found under its idempotency key.
-    Submitted {
-        /// The task: the submitted one, or the earlier one.
-        id: TaskId,
-        /// True when it is the earlier one.
-        deduplicated: bool,
-    },
-    /// The cancel was accepted: the state is `Cancelled`, or `Running` until the worker has stopped it.
-    Cancelling(State),
-    /// The result was taken (true), or was outdated or a repeat (false).
-    Finished(bool),
-    /// Nothing to tell.
-    Done,
-}
-
-/// Why a command was refused. Nothing changed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// The idempotency key belongs to a different task.
-    #[error("the idempotency key was used for a different task")]
-    IdempotencyConflict(TaskId),
-    /// The queue holds [`Config::queue_len_max`] tasks.
-    #[error("the queue is full")]
-    QueueFull,
-    /// The engine holds [`Config::tasks_max`] tasks or [`Config::queues_max`] queues.
-    #[error("the scheduler is full")]
-    Full,
-    /// No unfinished task has this id: it is final, or never was.
-    #[error("no unfinished task has this id")]
-    NotLive,
-}
-
-/// A record to make durable. The shell attaches payload, output and wall-clock times.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Record {
-    /// The task exists.
-    Submitted {
-        /// The task.
-        task: TaskId,
-        /// PENDING or SCHEDULED.
-        state: State,
-    },
-    /// An attempt ended and another will follow.
-    Retry {
-        /// The task.
-        task: TaskId,
-        /// RETRYING, or PENDING after a lost attempt or one handed back.
-        state: State,
-        /// Attempts so far.
-        attempts: AttemptCount,
-        /// When the next one is due.
-        not_before: Millis,
-        /// Why the attempt failed; `None` when it was lost or handed back.
-        failure: Option<Failure>,
-    },
-    /// A cancel of a running task was accepted: it must end, and never run again.
-    CancelRequested {
-        /// The task.
-        task: TaskId,
-    },
-    /// The task is final. At most one such record exists for a task, ever.
-    Finished {
-        /// The task.
-        task: TaskId,
-        /// SUCCEEDED, FAILED or CANCELLED.
-        state: State,
-        /// Attempts so far.
-        attempts: AttemptCount,
-        /// Why, unless it succeeded.
-        failure: Option<Failure>,
-    },
-}
-
-/// What the shell has to do, in this order, after the batch's records are durable.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Effect {
-    /// Make this durable first.
-    Persist(Record),
-    /// Send an attempt to a worker.
-    Assign {
-        /// To whom.
-        worker: WorkerId,
-        /// The attempt.
-        attempt: RunningAttempt,
-        /// Which attempt of the task it is, from 1.
-        number: u32,
-        /// How long it may run.
-        run_timeout: Millis,
-    },
-    /// Tell a worker to stop an attempt.
-    CancelAttempt {
-        /// To whom.
-        worker: WorkerId,
-        /// The attempt.
-        attempt: RunningAttempt,
-    },
-    /// Tell a worker that its result is durable, or outdated: it may forget it.
-    Acknowledge {
-        /// To whom.
-        worker: WorkerId,
-        /// The attempt.
-        attempt: RunningAttempt,
-    },
-    /// Tell a worker that an attempt is not its any more.
-    Revoke {
-        /// To whom.
-        worker: WorkerId,
-        /// The attempt.
-        attempt: RunningAttempt,
-    },
-    /// Tell watchers where a task stands now.
-    Changed {
-        /// The task.
-        task: TaskId,
-        /// Its state.
-        state: State,
-        /// Attempts started so far.
-        attempt: u32,
-        /// Who has it, in `Running`.
-        worker: Option<WorkerId>,
-    },
-}
-
 /// A task as the store had it, for [`Engine::restore`](crate::Engine::restore).
 #[derive(Debug, Clone, PartialEq)]
 pub struct RestoredTask {
@@ -373,51 +226,6 @@ pub struct RestoredTask {
     pub state: State,
     /// A cancel was accepted.
     pub cancel_requested: bool,
-}
-
-/// Limits and times of the engine.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Config {
-    /// Owner epoch; larger than that of every earlier owner of the partition.
-    pub epoch: u64,
-    /// Seed of the backoff jitter.
-    pub seed: u64,
-    /// How long a worker without a session keeps its attempts, and how long after a start the tasks on record wait
-    /// for a worker to report them before they are dispatched anew.
-    pub worker_lease: Millis,
-    /// How much longer than its run timeout an attempt may be silent about its end before it counts as timed out
-    /// (the worker enforces the timeout itself; this is the scheduler's own net).
-    pub run_timeout_grace: Millis,
-    /// How often a task may be lost with its worker before it fails.
-    pub lost_attempts_max: u32,
-    /// How long an idempotency key is remembered.
-    pub idempotency_window: Millis,
-    /// Unfinished tasks a queue may hold.
-    pub queue_len_max: usize,
-    /// Unfinished tasks in all.
-    pub tasks_max: usize,
-    /// Queues in all.
-    pub queues_max: usize,
-    /// Idempotency keys in all; the oldest are forgotten first.
-    pub idempotency_keys_max: usize,
-    /// Timers one tick may fire.
-    pub timers_per_tick_max: usize,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            epoch: 1,
-            seed: 0,
-            worker_lease: 10_000,
-            run_timeout_grace: 5_000,
-            lost_attempts_max: 5,
-            idempotency_window: 24 * 60 * 60 * 1_000,
-            queue_len_max: 2_000_000,
-            tasks_max: 4_000_000,
-            queues_max: 100_000,
-            idempotency_keys_max: 1_000_000,
-            timers_per_tick_max: 10_000,
-        }
-    }
+    /// Token in the latest [`Record::Retry`] of the task; `None` when there was none.
+    pub void: Option<Token>,
 }

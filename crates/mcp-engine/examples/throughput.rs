@@ -1,0 +1,139 @@
+//! How fast the engine is, and how much memory a waiting task takes.
+//!
+//! `cargo run --release -p mcp-engine --example throughput [tasks]` prints tasks per second, single-threaded, for
+//! submit + dispatch + finish with few and with very many waiting tasks, and the resident bytes per waiting task.
+#![expect(clippy::print_stdout, reason = "printing is what it is for")]
+
+use std::{env, fs, sync::Arc, time::Instant};
+
+use mcp_engine::{
+    Command, Config, Effect, Engine, Outcome, QueueKey, RetryPolicy, RunningAttempt, Submission, TaskId, WorkKind,
+    WorkerId, WorkerSpec,
+};
+
+/// Workers, and slots of each.
+const WORKERS: u64 = 8;
+const SLOTS: u32 = 64;
+
+/// Tasks between two looks at the results, where few wait.
+const BATCH: usize = 500;
+
+/// The engine and a world that answers at once.
+struct Driver {
+    engine: Engine,
+    effects: Vec<Effect>,
+    running: Vec<(WorkerId, RunningAttempt)>,
+    queues: Vec<QueueKey>,
+    ids: u128,
+    now: u64,
+}
+
+impl Driver {
+    fn new(queues: usize) -> Self {
+        let mut engine = Engine::new(Config { queue_len_max: usize::MAX, tasks_max: usize::MAX, ..Config::default() });
+        engine.opened(1);
+        let queues = (0..queues)
+            .map(|n| QueueKey { namespace: Arc::from("default"), queue: Arc::from(format!("queue-{n}")) })
+            .collect();
+        Self { engine, effects: Vec::new(), running: Vec::new(), queues, ids: 1 << 80, now: 1 }
+    }
+
+    fn apply(&mut self, command: Command) {
+        self.engine.apply(self.now, command, &mut self.effects).expect("the limits are far away");
+        for effect in self.effects.drain(..) {
+            if let Effect::Assign { worker, attempt, .. } = effect {
+                self.running.push((worker, attempt));
+            }
+        }
+    }
+
+    fn submit(&mut self, count: usize) {
+        for n in 0..count {
+            self.ids += 0x1_0000_0000_0000_0001; // the upper half grows, the lower one varies
+            let submission = Submission {
+                id: TaskId(self.ids),
+                queue: self.queues[n % self.queues.len()].clone(),
+                kind: WorkKind::Process,
+                priority: 0,
+                retry: RetryPolicy {
+                    max_attempts: 3,
+                    initial_backoff: 1_000,
+                    max_backoff: 60_000,
+                    multiplier: 2.0,
+                    jitter: 0.2,
+                },
+                run_timeout: 3_600_000,
+                queue_timeout: None,
+                not_before: 0,
+                idempotency: None,
+            };
+            self.apply(Command::Submit(submission));
+        }
+    }
+
+    fn join(&mut self) {
+        for worker in 0..WORKERS {
+            let spec = WorkerSpec { processes: true, ..WorkerSpec::default() };
+            let command = Command::WorkerJoined { worker: WorkerId(worker), spec, slots: SLOTS, running: Vec::new() };
+            self.apply(command);
+        }
+    }
+
+    /// Finishes `count` attempts; each frees a slot, so that the next waiting task is dispatched.
+    fn finish(&mut self, count: usize) {
+        let mut done = 0;
+        while done < count && !self.running.is_empty() {
+            for (worker, attempt) in std::mem::take(&mut self.running) {
+                self.apply(Command::Finish { worker, attempt, outcome: Outcome::Succeeded });
+                self.apply(Command::SlotsFreed { worker, slots: 1 });
+                done += 1;
+            }
+            self.now += 1;
+        }
+    }
+}
+
+/// Resident memory of this process, in bytes.
+fn resident() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0 kB");
+    let kib = line.split_whitespace().next().and_then(|number| number.parse::<u64>().ok()).unwrap_or(0);
+    kib * 1_024
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+fn per_second(count: usize, started: Instant) -> f64 {
+    count as f64 / started.elapsed().as_secs_f64()
+}
+
+fn main() {
+    let tasks = env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
+
+    for queues in [1, 1_000] {
+        let before = resident();
+        let mut driver = Driver::new(queues);
+        let started = Instant::now();
+        driver.submit(tasks);
+        let submitted = per_second(tasks, started);
+        // Only the first is measured on memory that nothing used before.
+        let bytes = if queues == 1 { resident().saturating_sub(before) / tasks as u64 } else { 0 };
+        let started = Instant::now();
+        driver.join();
+        driver.finish(usize::MAX);
+        let finished = per_second(tasks, started);
+        println!("{tasks} waiting in {queues} queue(s): {submitted:.0}/s submit, {finished:.0}/s dispatch + finish");
+        if bytes > 0 {
+            println!("memory: {bytes} bytes per waiting task");
+        }
+        assert_eq!(driver.engine.stats().tasks, 0, "all are done");
+    }
+
+    let mut driver = Driver::new(1);
+    driver.join();
+    let started = Instant::now();
+    for _ in 0..tasks / BATCH {
+        driver.submit(BATCH);
+        driver.finish(BATCH);
+    }
+    println!("few waiting: {:.0} tasks/s submit + dispatch + finish", per_second(tasks, started));
+}

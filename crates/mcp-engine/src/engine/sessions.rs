@@ -1,0 +1,105 @@
+//! Workers coming, going, and coming back.
+
+use std::collections::BTreeSet;
+
+use super::Engine;
+use crate::{
+    faults::Fault,
+    slab::Slot,
+    types::{Effect, RunningAttempt, State, TaskId, WorkerId, WorkerSpec},
+};
+
+impl Engine {
+    /// Opens a session: claims what the worker still runs, requeues what it lost, and gives it work.
+    pub(super) fn worker_joined(
+        &mut self,
+        worker: WorkerId,
+        spec: WorkerSpec,
+        slots: u32,
+        running: &[RunningAttempt],
+        effects: &mut Vec<Effect>,
+    ) {
+        let joining = self.workers.ensure(worker);
+        self.workers.end_session(joining, &mut self.board);
+        self.workers.set_lease(joining, None);
+        let pool = self.board.join(spec);
+        self.workers.at_mut(joining).pool = Some(pool);
+
+        // What it lost comes last of all, so that it may go to this worker as well as to another.
+        let mut missing = self.workers.at(joining).attempts.clone();
+        for &attempt in running {
+            self.reconcile(joining, attempt, &mut missing, effects);
+        }
+        for (_, slot) in missing {
+            self.lose_attempt(slot, effects);
+        }
+        self.workers.set_slots(joining, slots, &mut self.board);
+        self.serve(joining, effects);
+    }
+
+    /// Compares an attempt that a worker says it runs with what the engine knows.
+    fn reconcile(
+        &mut self,
+        worker: Slot,
+        attempt: RunningAttempt,
+        missing: &mut BTreeSet<(TaskId, Slot)>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let id = self.workers.at(worker).id;
+        let revoke = Effect::Revoke { worker: id, attempt };
+        let Some(slot) = self.tasks.find(attempt.task) else { return effects.push(revoke) };
+        let task = self.tasks.at(slot);
+        if task.state == State::Running && task.worker == worker && task.token == attempt.token {
+            missing.remove(&(attempt.task, slot));
+        } else if self.may_claim(task, attempt.token) {
+            self.claim(slot, worker, attempt.token, effects);
+        } else {
+            return effects.push(revoke);
+        }
+        if self.tasks.at(slot).cancel_requested {
+            // The order to stop may have been lost with the earlier session.
+            effects.push(Effect::CancelAttempt { worker: id, attempt });
+        }
+    }
+
+    /// Ends a session; what the worker runs stays its own until the lease ends.
+    pub(super) fn worker_lost(&mut self, worker: WorkerId) {
+        let Some(slot) = self.workers.find(worker) else { return };
+        if self.workers.at(slot).pool.is_some() {
+            self.workers.end_session(slot, &mut self.board);
+            let ends = self.now.saturating_add(self.config.worker_lease);
+            self.workers.set_lease(slot, Some(ends));
+            self.workers.forget_idle(slot);
+        }
+    }
+
+    /// Notes that a worker can take more.
+    pub(super) fn slots_freed(&mut self, worker: WorkerId, slots: u32, effects: &mut Vec<Effect>) {
+        let Some(slot) = self.workers.find(worker) else { return };
+        let free = self.workers.at(slot).slots.saturating_add(slots);
+        self.workers.set_slots(slot, free, &mut self.board);
+        self.serve(slot, effects);
+    }
+
+    /// Gives away what a worker ran whose lease has ended, at most `budget` attempts; gives how many it were.
+    pub(super) fn end_lease(&mut self, worker: Slot, budget: usize, effects: &mut Vec<Effect>) -> usize {
+        if self.has(Fault::LeaseEndIgnored) {
+            self.workers.set_lease(worker, None);
+            return 1;
+        }
+        let attempts: Vec<Slot> = self.workers.at(worker).attempts.iter().take(budget).map(|(_, slot)| *slot).collect();
+        for &slot in &attempts {
+            self.lose_attempt(slot, effects);
+        }
+        // While attempts are left, the lease stays due.
+        self.workers.forget_idle(worker);
+        attempts.len()
+    }
+
+    fn lose_attempt(&mut self, slot: Slot, effects: &mut Vec<Effect>) {
+        self.detach(slot);
+        if self.lose(slot, effects) {
+            self.enqueue(slot, effects);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What happens because time passed.
+
+use super::{Engine, code, submit::cancelled};
+use crate::{
+    slab::Slot,
+    types::{Effect, Failure, RunningAttempt, State},
+};
+
+impl Engine {
+    /// Fires due timers, at most `timers_per_tick_max` of them: leases, then tasks, then idempotency keys.
+    pub(super) fn tick(&mut self, effects: &mut Vec<Effect>) {
+        let mut budget = self.config.timers_per_tick_max.max(1);
+        while budget > 0
+            && let Some((_, worker)) = self.workers.next_lease().filter(|(at, _)| *at <= self.now)
+        {
+            budget -= self.end_lease(worker, budget, effects);
+        }
+        while budget > 0
+            && let Some(slot) = self.timers.due(self.now)
+        {
+            self.fire(slot, effects);
+            budget -= 1;
+        }
+        while budget > 0 && self.keys.next().is_some_and(|at| at <= self.now) {
+            self.forget_oldest_key();
+            budget -= 1;
+        }
+    }
+
+    /// Does what a task's timer was set for, which follows from its state.
+    fn fire(&mut self, slot: Slot, effects: &mut Vec<Effect>) {
+        match self.tasks.at(slot).state {
+            State::Scheduled | State::Retrying => {
+                self.unset_timer(slot);
+                self.tasks.set_state(slot, State::Pending);
+                self.announce(slot, effects);
+                self.enqueue(slot, effects);
+            }
+            State::Pending if self.tasks.at(slot).held => self.release(slot, effects),
+            State::Pending => self.queue_timed_out(slot, effects),
+            State::Running => self.run_timed_out(slot, effects),
+            State::Succeeded | State::Failed | State::Cancelled => unreachable!("a final task has no timer"),
+        }
+    }
+
+    /// Lets a restored task go that no worker reported within the grace.
+    fn release(&mut self, slot: Slot, effects: &mut Vec<Effect>) {
+        if self.tasks.at(slot).cancel_requested {
+            self.withdraw(slot);
+            self.end(slot, State::Cancelled, Some(cancelled()), effects);
+        } else if self.queue_deadline(slot).is_some_and(|deadline| deadline <= self.now) {
+            self.queue_timed_out(slot, effects);
+        } else {
+            self.withdraw(slot);
+            self.enqueue(slot, effects);
+        }
+    }
+
+    fn queue_timed_out(&mut self, slot: Slot, effects: &mut Vec<Effect>) {
+        self.withdraw(slot);
+        let message = "no worker took the task within its queue timeout".to_owned();
+        let failure = Failure { code: code::QUEUE_TIMEOUT, message, retryable: false, retry_after: None };
+        self.end(slot, State::Failed, Some(failure), effects);
+    }
+
+    fn run_timed_out(&mut self, slot: Slot, effects: &mut Vec<Effect>) {
+        self.detach(slot);
+        let task = self.tasks.at(slot);
+        let (owner, attempt) = (task.worker, RunningAttempt { task: task.id, token: task.token });
+        let worker = self.workers.at(owner).id;
+        let message = "the attempt did not end within its run timeout".to_owned();
+        let failure = Failure { code: code::RUN_TIMEOUT, message, retryable: true, retry_after: None };
+        self.fail(slot, failure, effects);
+        effects.push(Effect::CancelAttempt { worker, attempt });
+        self.workers.forget_idle(owner);
+    }
+}

@@ -1,0 +1,25 @@
+//! Bugs that the simulation plants to prove that it finds them. Outside of this crate's own tests there are none, and
+//! the questions about them cost nothing.
+
+/// A rule that can be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// A result counts whatever its token.
+    TokenUnchecked,
+    /// An assignment takes no slot.
+    SlotNotTaken,
+    /// The end of a lease requeues nothing.
+    LeaseEndIgnored,
+    /// The first dispatch of a restored task does not make earlier attempts void.
+    RestoredNotVoided,
+    /// A failed attempt is not made void on record.
+    RetryNotVoided,
+    /// A task that is final is not put on record.
+    FinishNotPersisted,
+    /// An idempotency key is not remembered.
+    KeyForgotten,
+    /// A cancel of a running task is lost with its worker.
+    CancelLost,
+    /// The queue's limit does not hold.
+    QueueUnbounded,
+}

@@ -1,0 +1,160 @@
+//! What is on record, over all owners.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Verdict, promise};
+use crate::types::{AttemptCount, Outcome, Record, RunningAttempt, State, TaskId, Token};
+
+const NEVER: Token = Token { epoch: 0, sequence: 0 };
+
+/// A task on record.
+#[derive(Debug)]
+pub(in crate::sim) struct Entry {
+    pub(in crate::sim) state: State,
+    pub(in crate::sim) attempts: AttemptCount,
+    pub(in crate::sim) void: Token,
+    pub(in crate::sim) cancel_requested: bool,
+    acknowledged: bool,
+    /// Newest token of the attempts that were sent out, by the epoch of the sender.
+    sent: BTreeMap<u64, Token>,
+    results: BTreeSet<Token>,
+}
+
+/// Every task that was ever on record.
+#[derive(Debug, Default)]
+pub(in crate::sim) struct Durable {
+    pub(in crate::sim) tasks: BTreeMap<TaskId, Entry>,
+}
+
+impl Durable {
+    /// P2: one final record, and nothing after it; counts and tokens only grow.
+    pub(super) fn record(&mut self, record: &Record) -> Verdict {
+        let id = match record {
+            Record::Submitted { task, .. }
+            | Record::Retry { task, .. }
+            | Record::CancelRequested { task }
+            | Record::Finished { task, .. } => *task,
+        };
+        if let Record::Submitted { state, .. } = record {
+            promise!(!self.tasks.contains_key(&id), "P2: {id:?} is submitted twice");
+            promise!(matches!(state, State::Pending | State::Scheduled), "P2: {id:?} starts as {state:?}");
+            self.tasks.insert(
+                id,
+                Entry {
+                    state: *state,
+                    attempts: AttemptCount::default(),
+                    void: NEVER,
+                    cancel_requested: false,
+                    acknowledged: false,
+                    sent: BTreeMap::new(),
+                    results: BTreeSet::new(),
+                },
+            );
+            return Ok(());
+        }
+        let Some(entry) = self.tasks.get_mut(&id) else { return Err(format!("P2: {record:?} of an unknown task")) };
+        promise!(!is_final(entry.state), "P2: {record:?} after the end, {:?}", entry.state);
+        match record {
+            Record::Retry { state, attempts, void, failure, .. } => {
+                promise!(matches!(state, State::Pending | State::Retrying), "P2: {id:?} is tried again as {state:?}");
+                promise!(*void > entry.void, "P2: tokens of {id:?} do not grow: {void:?} after {:?}", entry.void);
+                promise!(!entry.cancel_requested, "P2: {id:?} is tried again though it was cancelled");
+                promise!(failure.is_some() == (*state == State::Retrying), "P2: {id:?} {state:?} with {failure:?}");
+                counts_grow(id, entry.attempts, *attempts)?;
+                (entry.state, entry.attempts, entry.void) = (*state, *attempts, *void);
+            }
+            Record::CancelRequested { .. } => {
+                promise!(!entry.cancel_requested, "P2: {id:?} is cancelled twice");
+                entry.cancel_requested = true;
+            }
+            Record::Finished { state, attempts, failure, .. } => {
+                promise!(is_final(*state), "P2: {id:?} ends as {state:?}");
+                promise!((*state == State::Succeeded) == failure.is_none(), "P2: {id:?} {state:?} with {failure:?}");
+                let cancelled = entry.cancel_requested && *state == State::Failed;
+                promise!(!cancelled, "P2: {id:?} was cancelled and ends as {state:?}");
+                counts_grow(id, entry.attempts, *attempts)?;
+                (entry.state, entry.attempts) = (*state, *attempts);
+            }
+            Record::Submitted { .. } => unreachable!("handled above"),
+        }
+        Ok(())
+    }
+
+    /// P2: the result that was taken is that of the newest attempt, and it is taken once.
+    pub(super) fn result(&mut self, attempt: RunningAttempt, outcome: &Outcome) -> Verdict {
+        let Some(entry) = self.tasks.get_mut(&attempt.task) else {
+            return Err(format!("P2: a result of an unknown task is taken: {attempt:?}"));
+        };
+        let newest = entry.newest();
+        promise!(attempt.token == newest, "P2: {attempt:?} {outcome:?} is taken, but the newest is {newest:?}");
+        promise!(entry.results.insert(attempt.token), "P2: the result of {attempt:?} is taken twice");
+        Ok(())
+    }
+
+    /// P2: the tokens that an owner and its forerunners send out grow. (An attempt may be over on record before it
+    /// is sent out, in one batch with its end; that it was right when it was made is the shadow's to say.)
+    pub(super) fn assigned(&mut self, attempt: RunningAttempt) -> Verdict {
+        let Some(entry) = self.tasks.get_mut(&attempt.task) else {
+            return Err(format!("P1: {attempt:?} is sent out before its task is durable"));
+        };
+        let earlier = entry.sent.range(..=attempt.token.epoch).next_back().map_or(NEVER, |(_, token)| *token);
+        promise!(attempt.token > earlier, "P2: {attempt:?} is sent out after {earlier:?}");
+        entry.sent.insert(attempt.token.epoch, attempt.token);
+        Ok(())
+    }
+
+    /// P1: a worker is told to forget an attempt only when it is over on record, or another one was sent out.
+    pub(super) fn forgotten(&self, attempt: RunningAttempt) -> Verdict {
+        let Some(entry) = self.tasks.get(&attempt.task) else {
+            return Err(format!("P1: {attempt:?} is of an unknown task"));
+        };
+        let over = is_final(entry.state) || entry.void >= attempt.token || entry.newest() > attempt.token;
+        promise!(over, "P1: {attempt:?} is to be forgotten but not over on record: {entry:?}");
+        Ok(())
+    }
+
+    /// P1: an acknowledged task is on record.
+    pub(super) fn acknowledged(&mut self, task: TaskId) -> Verdict {
+        let Some(entry) = self.tasks.get_mut(&task) else {
+            return Err(format!("P1: {task:?} is acknowledged but not durable"));
+        };
+        entry.acknowledged = true;
+        Ok(())
+    }
+
+    /// L-1: every task came to its end.
+    pub(super) fn all_ended(&self) -> Verdict {
+        let left: Vec<_> = self.tasks.iter().filter(|(_, entry)| !is_final(entry.state)).collect();
+        promise!(left.is_empty(), "L-1: {} tasks are left, the first is {:?}", left.len(), left[0]);
+        Ok(())
+    }
+
+    /// Tasks on record that are not final.
+    pub(in crate::sim) fn unfinished(&self) -> usize {
+        self.tasks.values().filter(|entry| !is_final(entry.state)).count()
+    }
+
+    /// How many tasks were acknowledged, and how many ended in each way.
+    pub(in crate::sim) fn summary(&self) -> [usize; 4] {
+        let ended = |state| self.tasks.values().filter(|entry| entry.state == state).count();
+        let acknowledged = self.tasks.values().filter(|entry| entry.acknowledged).count();
+        [acknowledged, ended(State::Succeeded), ended(State::Failed), ended(State::Cancelled)]
+    }
+}
+
+impl Entry {
+    fn newest(&self) -> Token {
+        self.sent.values().copied().max().unwrap_or(NEVER)
+    }
+}
+
+pub(super) fn is_final(state: State) -> bool {
+    state == State::Succeeded || state == State::Failed || state == State::Cancelled
+}
+
+fn counts_grow(id: TaskId, before: AttemptCount, after: AttemptCount) -> Verdict {
+    let grow = after.started >= before.started && after.failed >= before.failed && after.lost >= before.lost;
+    promise!(grow, "P2: attempts of {id:?} go from {before:?} to {after:?}");
+    promise!(after.failed + after.lost <= after.started, "P2: more attempts of {id:?} ended than started: {after:?}");
+    Ok(())
+}
