@@ -7,9 +7,21 @@
 //! On top of the trait: [`Registration`] keeps an instance registered, [`Ownership`] keeps a key owned, and [`keys`]
 //! says where everything lies.
 
+mod backoff;
+#[cfg(feature = "test-util")]
+pub mod conformance;
+mod embedded;
+mod etcd;
 pub mod keys;
+pub mod limits;
 mod model;
+mod ownership;
+mod registration;
 
+pub use embedded::Embedded;
+pub use etcd::Etcd;
 pub use model::{
     Change, Coordinator, Error, Expected, InstanceRecord, KeyValue, LeaseId, Revision, Snapshot, WatchStream,
 };
+pub use ownership::Ownership;
+pub use registration::Registration;

@@ -1,6 +1,6 @@
 //! The trait and its types.
 
-use std::{collections::BTreeMap, fmt, pin::Pin, time::Duration};
+use std::{collections::BTreeMap, fmt, pin::Pin, str::FromStr, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -12,12 +12,26 @@ use serde::{Deserialize, Serialize};
 pub struct Revision(pub i64);
 
 /// A lease: keys written under it disappear when it ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseId(pub i64);
 
 impl fmt::Display for LeaseId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:x}", self.0)
+    }
+}
+
+impl FromStr for LeaseId {
+    type Err = Error;
+
+    /// Reads what `Display` wrote.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the text is not a hexadecimal number.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        u64::from_str_radix(text, 16)
+            .map(|number| Self(number.cast_signed()))
+            .map_err(|_| Error::Invalid { reason: format!("`{text}` is not a lease id") })
     }
 }
 
@@ -111,9 +125,12 @@ pub enum Error {
 /// - Keys under a lease disappear when it expires or is revoked, and a watch tells so.
 /// - A watch yields a snapshot first, then every later change under the prefix exactly once, in revision order.
 /// - Calls fail with [`Error::Unavailable`] within a few seconds while the backend is away; none hangs.
+/// - Keys, values and times outside of [`limits`](crate::limits) are refused with [`Error::Invalid`].
+///
+/// Dropping the future of a call leaves open whether a write happened.
 #[async_trait]
 pub trait Coordinator: Send + Sync + fmt::Debug + 'static {
-    /// The key, or `None`.
+    /// The key and its value, or `None`.
     async fn get(&self, key: &str) -> Result<Option<KeyValue>, Error>;
 
     /// All keys that start with `prefix`, at one revision, sorted.
@@ -125,7 +142,7 @@ pub trait Coordinator: Send + Sync + fmt::Debug + 'static {
     /// Removes a key. `false` when there was none.
     async fn delete(&self, key: &str) -> Result<bool, Error>;
 
-    /// Writes a key if it is as `expected`, in one step.
+    /// Writes a key if it is as `expected`, in one step. [`Error::Conflict`] when it is not.
     async fn compare_and_put(
         &self,
         key: &str,
@@ -134,19 +151,20 @@ pub trait Coordinator: Send + Sync + fmt::Debug + 'static {
         lease: Option<LeaseId>,
     ) -> Result<Revision, Error>;
 
-    /// Removes a key if it was written last at `modified`, in one step.
+    /// Removes a key if it was written last at `modified`, in one step. [`Error::Conflict`] when it was not.
     async fn compare_and_delete(&self, key: &str, modified: Revision) -> Result<(), Error>;
 
     /// Makes a lease that ends `ttl` (1 s to 1 h, whole seconds, rounded up) after its last keep-alive.
     async fn grant(&self, ttl: Duration) -> Result<LeaseId, Error>;
 
-    /// Renews a lease; the time it now lasts comes back.
+    /// Renews a lease; the time it now lasts comes back. [`Error::LeaseEnded`] when it is too late.
     async fn keep_alive(&self, lease: LeaseId) -> Result<Duration, Error>;
 
     /// Ends a lease and removes its keys. Ending it twice is not an error.
     async fn revoke(&self, lease: LeaseId) -> Result<(), Error>;
 
-    /// Watches all keys that start with `prefix`.
+    /// Watches all keys that start with `prefix`. It answers at once, also while the backend is away: the first
+    /// snapshot then comes when the backend is back.
     async fn watch(&self, prefix: &str) -> Result<WatchStream, Error>;
 }
 

@@ -4,6 +4,8 @@
 
 pub mod error;
 pub mod id;
+pub mod json;
+mod task_state;
 
 pub use error::{Code, Error};
 pub use id::TaskId;

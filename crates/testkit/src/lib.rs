@@ -1,5 +1,10 @@
 //! What tests share: waiting for a condition, free ports, real etcd and collector processes.
 
+pub mod etcd;
+pub mod http;
+pub mod otlp;
+pub mod process;
 pub mod wait;
 
+pub use process::Process;
 pub use wait::eventually;
