@@ -1,0 +1,279 @@
+//! The gateway's settings.
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use mcp_chassis::{CoordSettings, ServiceConfig, ServiceSettings, TelemetrySettings, settings};
+use serde::{Deserialize, Serialize};
+
+/// Name under which the gateway registers, and of its settings in the environment.
+pub const SERVICE: &str = "gateway";
+
+/// The port it listens on unless told otherwise.
+const PORT: u16 = 8080;
+
+/// Most data-plane threads that may be configured.
+const THREADS_MAX: usize = 256;
+
+/// All of the gateway's settings.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Address, name and life cycle.
+    pub service: ServiceSettings,
+    /// Where coordination lies.
+    pub coord: CoordSettings,
+    /// Logs, traces and metrics.
+    pub telemetry: TelemetrySettings,
+    /// What only the gateway has.
+    pub gateway: GatewaySettings,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            service: ServiceSettings::with_port(PORT),
+            coord: CoordSettings::default(),
+            telemetry: TelemetrySettings::default(),
+            gateway: GatewaySettings::default(),
+        }
+    }
+}
+
+impl ServiceConfig for Config {
+    fn service(&self) -> &ServiceSettings {
+        &self.service
+    }
+
+    fn coord(&self) -> &CoordSettings {
+        &self.coord
+    }
+
+    fn telemetry(&self) -> &TelemetrySettings {
+        &self.telemetry
+    }
+
+    fn validate(&self) -> Result<(), settings::Error> {
+        self.gateway.check().map_err(|(key, reason)| settings::Error::invalid(format!("gateway.{key}"), reason))
+    }
+}
+
+/// The `[gateway]` section.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GatewaySettings {
+    /// Threads that serve calls, 1 to 256. Each has connections of its own, to callers and to instances.
+    /// 0 means one for each core.
+    pub data_plane_threads: usize,
+    /// True: one line for each call under the log target `access`, level INFO. Off by default: at tens of
+    /// thousands of calls a second it costs more than the calls.
+    pub access_log: bool,
+    /// How long the port stays open after readiness turned false, so that load balancers notice first.
+    #[serde(with = "humantime_serde")]
+    pub drain_delay: Duration,
+    /// What callers may do.
+    pub downstream: DownstreamSettings,
+    /// How instances are called.
+    pub upstream: UpstreamSettings,
+    /// HTTP/JSON in front of gRPC.
+    pub json: JsonSettings,
+}
+
+impl Default for GatewaySettings {
+    fn default() -> Self {
+        Self {
+            data_plane_threads: 0,
+            access_log: false,
+            drain_delay: Duration::ZERO,
+            downstream: DownstreamSettings::default(),
+            upstream: UpstreamSettings::default(),
+            json: JsonSettings::default(),
+        }
+    }
+}
+
+/// Limits on callers' connections.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DownstreamSettings {
+    /// Connections in all; more wait in the listen queue.
+    pub connections_max: usize,
+    /// Calls in flight on each data-plane thread; more are refused as OVERLOADED.
+    pub calls_max: usize,
+    /// Streams of one HTTP/2 connection.
+    pub streams_max: u32,
+    /// Bytes of one request's head.
+    pub header_bytes_max: u32,
+    /// How long a caller may take to send a request's head; on HTTP/1.1 also how long it may be idle between two.
+    #[serde(with = "humantime_serde")]
+    pub header_timeout: Duration,
+    /// How often a silent HTTP/2 connection is pinged.
+    #[serde(with = "humantime_serde")]
+    pub ping_interval: Duration,
+    /// How long it has to answer.
+    #[serde(with = "humantime_serde")]
+    pub ping_timeout: Duration,
+}
+
+impl Default for DownstreamSettings {
+    fn default() -> Self {
+        Self {
+            connections_max: 20_000,
+            calls_max: 20_000,
+            streams_max: 256,
+            header_bytes_max: 32 * 1024,
+            header_timeout: Duration::from_secs(30),
+            ping_interval: Duration::from_secs(30),
+            ping_timeout: Duration::from_secs(15),
+        }
+    }
+}
+
+/// How instances are called.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpstreamSettings {
+    /// How long a connection may take to be made.
+    #[serde(with = "humantime_serde")]
+    pub connect_timeout: Duration,
+    /// Wait after a first failed connect; it doubles with each further one, up to `backoff_max`, and varies by half.
+    #[serde(with = "humantime_serde")]
+    pub backoff_min: Duration,
+    /// Longest wait between two connects.
+    #[serde(with = "humantime_serde")]
+    pub backoff_max: Duration,
+    /// Connections from one data-plane thread to one instance.
+    pub connections_max: usize,
+    /// Calls on one of them before the next one is opened. 200 is what most servers allow.
+    pub streams_max: usize,
+    /// How often a silent connection is pinged.
+    #[serde(with = "humantime_serde")]
+    pub ping_interval: Duration,
+    /// How long an instance has to answer before its calls are given up.
+    #[serde(with = "humantime_serde")]
+    pub ping_timeout: Duration,
+}
+
+impl Default for UpstreamSettings {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(2),
+            backoff_min: Duration::from_millis(50),
+            backoff_max: Duration::from_secs(1),
+            connections_max: 32,
+            streams_max: 200,
+            ping_interval: Duration::from_secs(20),
+            ping_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// HTTP/JSON in front of gRPC.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JsonSettings {
+    /// Bytes of a request body. The default lets any message of 16 MiB through, base64 included.
+    pub body_bytes_max: usize,
+    /// Bytes of one answer's message.
+    pub answer_bytes_max: usize,
+    /// Bytes of request bodies that one data-plane thread holds at a time; more are refused as OVERLOADED.
+    pub buffer_bytes_max: usize,
+    /// Deadline of a call that answers once, when the caller names none. A request that says in a field `timeout`
+    /// how long it waits gets that much longer.
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
+}
+
+impl Default for JsonSettings {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 24 * 1024 * 1024,
+            answer_bytes_max: 64 * 1024 * 1024,
+            buffer_bytes_max: 256 * 1024 * 1024,
+            timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+impl GatewaySettings {
+    /// The number of data-plane threads, the default worked out.
+    pub fn threads(&self) -> usize {
+        match self.data_plane_threads {
+            0 => std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(THREADS_MAX),
+            threads => threads,
+        }
+    }
+
+    /// The first wrong key and what is wrong with it.
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        let (down, up, json) = (&self.downstream, &self.upstream, &self.json);
+        let counts = [
+            ("downstream.connections_max", down.connections_max),
+            ("downstream.calls_max", down.calls_max),
+            ("downstream.streams_max", down.streams_max as usize),
+            ("upstream.connections_max", up.connections_max),
+            ("upstream.streams_max", up.streams_max),
+            ("json.body_bytes_max", json.body_bytes_max),
+            ("json.answer_bytes_max", json.answer_bytes_max),
+        ];
+        let times = [
+            ("downstream.header_timeout", down.header_timeout),
+            ("downstream.ping_interval", down.ping_interval),
+            ("downstream.ping_timeout", down.ping_timeout),
+            ("upstream.connect_timeout", up.connect_timeout),
+            ("upstream.backoff_min", up.backoff_min),
+            ("upstream.ping_interval", up.ping_interval),
+            ("upstream.ping_timeout", up.ping_timeout),
+            ("json.timeout", json.timeout),
+        ];
+        if let Some((key, _)) = counts.into_iter().find(|(_, value)| *value == 0) {
+            return Err((key, "must be at least 1".into()));
+        }
+        if let Some((key, _)) = times.into_iter().find(|(_, value)| value.is_zero()) {
+            return Err((key, "must be longer than 0".into()));
+        }
+        if self.data_plane_threads > THREADS_MAX {
+            return Err((
+                "data_plane_threads",
+                format!("is {}, must be at most {THREADS_MAX}", self.data_plane_threads),
+            ));
+        }
+        if down.header_bytes_max < 8 * 1024 {
+            return Err((
+                "downstream.header_bytes_max",
+                format!("is {}, must be at least 8192", down.header_bytes_max),
+            ));
+        }
+        if up.backoff_max < up.backoff_min {
+            let reason = format!("is {:?}, less than `upstream.backoff_min`, {:?}", up.backoff_max, up.backoff_min);
+            return Err(("upstream.backoff_max", reason));
+        }
+        if json.buffer_bytes_max < json.body_bytes_max {
+            let reason =
+                format!("is {}, less than `json.body_bytes_max`, {}", json.buffer_bytes_max, json.body_bytes_max);
+            return Err(("json.buffer_bytes_max", reason));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid() {
+        assert_eq!(GatewaySettings::default().check(), Ok(()));
+        assert!(GatewaySettings::default().threads() >= 1);
+    }
+
+    #[test]
+    fn a_wrong_value_is_refused_by_its_key() {
+        let mut settings = GatewaySettings::default();
+        settings.json.buffer_bytes_max = 1;
+        assert_eq!(settings.check().unwrap_err().0, "json.buffer_bytes_max");
+        settings.upstream.backoff_max = Duration::from_millis(1);
+        assert_eq!(settings.check().unwrap_err().0, "upstream.backoff_max");
+        settings.downstream.calls_max = 0;
+        assert_eq!(settings.check().unwrap_err().0, "downstream.calls_max");
+    }
+}

@@ -1,0 +1,115 @@
+//! Reads what has to be whole before it can be converted: a request's body, and an answer of one message.
+
+use std::rc::Rc;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, header};
+use http_body::Body;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use mcp_proto::{Code, Error};
+use tokio::time::Instant;
+
+use super::frames::Frames;
+use crate::{
+    core::{Buffered, Core},
+    ending, headers,
+};
+
+/// A body, and the room that it takes.
+#[derive(Debug, Default)]
+pub(crate) struct Received {
+    /// The body.
+    pub(crate) bytes: Bytes,
+    _room: Option<Buffered>,
+}
+
+/// Reads a request's body.
+///
+/// # Errors
+/// `UNSUPPORTED_MEDIA_TYPE`, `PAYLOAD_TOO_LARGE`, `OVERLOADED` when the thread holds too much already, `CANCELLED`
+/// when the caller broke off.
+pub(crate) async fn body(core: &Rc<Core>, headers: &HeaderMap, mut body: Incoming) -> Result<Received, Error> {
+    if body.is_end_stream() {
+        return Ok(Received::default());
+    }
+    check_media_type(headers)?;
+    let bytes_max = core.shared.settings.json.body_bytes_max;
+    let announced = body.size_hint().lower();
+    if announced > bytes_max as u64 {
+        return Err(too_large(announced, bytes_max));
+    }
+    let mut room = core.buffer(usize::try_from(announced).unwrap_or(usize::MAX))?;
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame
+            .map_err(|error| Error::new(Code::Cancelled, "the caller broke off its request").with_source(error))?;
+        let Ok(data) = frame.into_data() else {
+            break;
+        };
+        let len = bytes.len() + data.len();
+        if len > bytes_max {
+            return Err(too_large(len as u64, bytes_max));
+        }
+        room.cover(len)?;
+        if bytes.is_empty() && body.is_end_stream() {
+            return Ok(Received { bytes: data, _room: Some(room) });
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(Received { bytes: bytes.freeze(), _room: Some(room) })
+}
+
+fn check_media_type(headers: &HeaderMap) -> Result<(), Error> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !headers::may_be_json(headers) {
+        let found = text(header::CONTENT_TYPE);
+        let message = format!("the body is `{found}`; send JSON with `content-type: application/json`");
+        return Err(Error::new(Code::UnsupportedMediaType, message));
+    }
+    match text(header::CONTENT_ENCODING) {
+        "" | "identity" => Ok(()),
+        found => {
+            let message = format!("the body has `content-encoding: {found}`; send it without one");
+            Err(Error::new(Code::UnsupportedMediaType, message))
+        }
+    }
+}
+
+fn too_large(len: u64, bytes_max: usize) -> Error {
+    Error::new(Code::PayloadTooLarge, format!("the body has {len} bytes or more, the limit is {bytes_max}"))
+        .with_metadata("limit_bytes", bytes_max.to_string())
+}
+
+/// Reads the one message of an answer, and the trailers that say that it counts.
+///
+/// # Errors
+/// What the trailers say, or `UPSTREAM_FAILED` when the answer breaks off or is not one message.
+pub(crate) async fn answer(mut answer: Incoming, bytes_max: usize, deadline: Option<Instant>) -> Result<Bytes, Error> {
+    let mut frames = Frames::new(bytes_max);
+    let mut message = None;
+    while let Some(frame) = answer.frame().await {
+        match frame.map_err(|error| ending::failure(&error))?.into_data() {
+            Ok(data) => {
+                frames.push(&data);
+                while let Some(next) = frames.next().map_err(unreadable)? {
+                    if message.replace(next).is_some() {
+                        return Err(unreadable("there is more than one message"));
+                    }
+                }
+            }
+            Err(frame) => {
+                ending::outcome(frame.into_trailers().unwrap_or_default(), deadline)?;
+                if !frames.is_empty() {
+                    return Err(unreadable("its end is missing"));
+                }
+                return message.ok_or_else(|| unreadable("there is no message"));
+            }
+        }
+    }
+    Err(ending::without_status())
+}
+
+fn unreadable(reason: impl std::fmt::Display) -> Error {
+    Error::new(Code::Internal, format!("the answer cannot be passed on as JSON: {reason}"))
+}
