@@ -6,6 +6,7 @@
 //!
 //! This crate knows no service: not their names, not their ports, not their contracts.
 
+mod health;
 pub mod metrics;
 mod program;
 pub mod server;

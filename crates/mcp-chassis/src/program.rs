@@ -10,6 +10,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    health,
     settings::{self, Flags, ServiceConfig, to_toml},
     telemetry::{self, Identity},
 };
@@ -59,6 +60,10 @@ where
         }
     };
     match prepare::<C>(service, &flags) {
+        Ok(Some(config)) if flags.health => match health::ask(config.service().listen) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => complain(service, &error, EXIT_FAILURE),
+        },
         Ok(Some(config)) => start(service, config, run),
         Ok(None) => ExitCode::SUCCESS,
         Err(error) => complain(service, &error.into(), EXIT_USAGE),

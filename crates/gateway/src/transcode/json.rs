@@ -5,7 +5,7 @@
 //! enums are names, 64-bit integers are strings. Requests may use either form of a name, and no unknown one.
 
 use bytes::Bytes;
-use mcp_proto::{Code, Error};
+use mcp_proto::{Code, Error, json::WholeNumbers};
 use prost_reflect::{
     DeserializeOptions, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, SerializeOptions, Value,
 };
@@ -90,14 +90,14 @@ pub(crate) fn write(message: &DynamicMessage, field: Option<&FieldDescriptor>) -
             Value::Message(inner) => to_vec(inner),
             _ => message
                 .serialize_with_options(serde_json::value::Serializer, &WRITE)
-                .and_then(|whole| serde_json::to_vec(&whole[field.json_name()])),
+                .and_then(|whole| mcp_proto::json::to_vec(&whole[field.json_name()])),
         },
     };
     written.map(Bytes::from).map_err(Error::internal)
 }
 
 fn to_vec(message: &DynamicMessage) -> Result<Vec<u8>, serde_json::Error> {
-    let mut json = serde_json::Serializer::new(Vec::with_capacity(256));
+    let mut json = serde_json::Serializer::with_formatter(Vec::with_capacity(256), WholeNumbers);
     message.serialize_with_options(&mut json, &WRITE)?;
     Ok(json.into_inner())
 }

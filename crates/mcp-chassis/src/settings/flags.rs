@@ -29,6 +29,10 @@ pub struct Flags {
     /// Print the settings in effect, as TOML, and exit
     #[arg(long)]
     pub print_config: bool,
+
+    /// Ask the running service with these settings whether it is ready, and exit: 0 when it is, 1 when not
+    #[arg(long)]
+    pub health: bool,
 }
 
 impl Flags {

@@ -188,3 +188,22 @@ async fn a_traced_process_does_not_trace_its_exporter() {
     let names: Vec<_> = receiver.spans().into_iter().map(|span| span.name).collect();
     assert_eq!(names, ["mcp.registry.v1.RegistryService/Register"]);
 }
+
+#[tokio::test]
+async fn a_health_check_asks_the_running_service() {
+    let mut process = spawn(&["--listen", "127.0.0.1:0"], &[]);
+    process.line_with("\"starting\"", LIMIT).await;
+    let lines = json_lines(&process);
+    let address =
+        lines.iter().find_map(|line| line["fields"]["address"].as_str()).expect("the start names the address").to_owned();
+    eventually(LIMIT, || async {
+        match run(&["--health", "--listen", &address], &[]).await {
+            (0, _) => Ok(()),
+            (code, output) => Err(format!("{code}: {output}")),
+        }
+    })
+    .await;
+    process.kill();
+    let (code, output) = run(&["--health", "--listen", &address], &[]).await;
+    assert!(code == 1 && output.contains("does not answer"), "{code}: {output}");
+}
