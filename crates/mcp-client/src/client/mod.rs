@@ -1,0 +1,111 @@
+//! The typed client: tasks and instances through a gateway, or straight from a scheduler.
+//!
+//! A [`Client`] is a lazily connected channel to one URL; clones share it. Every unary call has a deadline and carries
+//! the trace context of the current span. Calls that may be repeated (reads, and submits whose tasks all carry an
+//! idempotency key) are tried again while the other end is unavailable: a few times, with backoff and jitter, and never
+//! beyond the deadline. Errors are those of the catalogue.
+
+mod call;
+mod retry;
+mod tasks;
+
+use std::time::Duration;
+
+use mcp_proto::{
+    Error, MESSAGE_BYTES_MAX, registry::v1::registry_service_client::RegistryServiceClient,
+    scheduler::v1::task_service_client::TaskServiceClient,
+};
+use tonic::transport::{Channel, Endpoint};
+
+/// How long a unary call may take, retries included, unless [`Client::with_deadline`] says otherwise.
+pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(30);
+/// Largest answer that is decoded: a task of the largest size with its output and what surrounds it.
+const ANSWER_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often an idle connection is checked while a call is open on it.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
+/// How long the answer to such a check may take.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A client of one gateway or scheduler. Cheap to clone; clones share the connection.
+#[derive(Debug, Clone)]
+pub struct Client {
+    tasks: TaskServiceClient<Channel>,
+    registry: RegistryServiceClient<Channel>,
+    deadline: Duration,
+}
+
+impl Client {
+    /// A client of `http://host:port`. Nothing is connected before the first call.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for `url` when it is not of that form.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn connect(url: &str) -> Result<Self, Error> {
+        let channel = endpoint(url)?.connect_lazy();
+        let tasks = TaskServiceClient::new(channel.clone())
+            .max_decoding_message_size(ANSWER_BYTES_MAX)
+            .max_encoding_message_size(ANSWER_BYTES_MAX);
+        let registry = RegistryServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
+        Ok(Self { tasks, registry, deadline: DEADLINE_DEFAULT })
+    }
+
+    /// Checks a URL without making a client of it, for settings.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for `url` when it is not `http://host:port`.
+    pub fn check_url(url: &str) -> Result<(), Error> {
+        endpoint(url).map(drop)
+    }
+
+    /// Gives every unary call this long, retries included.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+}
+
+/// The endpoint behind `http://host:port`.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` for `url` when it is not of that form.
+pub(crate) fn endpoint(url: &str) -> Result<Endpoint, Error> {
+    let refuse = |why: String| Error::invalid("url", format!("must be `http://host:port`, not `{url}`: {why}"));
+    let uri: http::Uri = url.parse().map_err(|error: http::uri::InvalidUri| refuse(error.to_string()))?;
+    if uri.scheme_str() != Some("http") {
+        return Err(refuse("the scheme must be `http`".to_owned()));
+    }
+    if uri.host().is_none_or(str::is_empty) {
+        return Err(refuse("the host is missing".to_owned()));
+    }
+    if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+        return Err(refuse("it must not have a path".to_owned()));
+    }
+    Ok(Endpoint::from(uri)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .tcp_nodelay(true))
+}
+
+#[cfg(test)]
+mod tests {
+    use mcp_proto::Code;
+
+    use super::endpoint;
+
+    #[test]
+    fn only_http_urls_without_a_path_are_taken() {
+        for url in ["http://127.0.0.1:8080", "http://gateway:8080/", "http://[::1]:80"] {
+            assert!(endpoint(url).is_ok(), "{url}");
+        }
+        for url in ["", "127.0.0.1:8080", "https://host:1", "http://host:1/path", "http://host:1?x=1", "http:// host"] {
+            let error = endpoint(url).unwrap_err();
+            assert_eq!((error.code(), error.violations()[0].field.as_str()), (Code::InvalidArgument, "url"), "{url}");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! An immutable view of the known instances.
+
+use std::{collections::HashMap, sync::Arc};
+
+use mcp_coord::InstanceRecord;
+
+/// All instances at one moment, with the indices that routing needs.
+#[derive(Debug, Default)]
+pub struct Instances {
+    all: Vec<Arc<InstanceRecord>>,
+    by_service: HashMap<String, Vec<Arc<InstanceRecord>>>,
+    by_grpc_service: HashMap<String, Vec<Arc<InstanceRecord>>>,
+}
+
+impl Instances {
+    /// Indexes `records`, which keep their order within each index.
+    pub fn new(records: impl IntoIterator<Item = Arc<InstanceRecord>>) -> Self {
+        let mut instances = Self::default();
+        for record in records {
+            instances.by_service.entry(record.service.clone()).or_default().push(Arc::clone(&record));
+            for grpc_service in &record.grpc_services {
+                instances.by_grpc_service.entry(grpc_service.clone()).or_default().push(Arc::clone(&record));
+            }
+            instances.all.push(record);
+        }
+        instances
+    }
+
+    /// Every instance, sorted by service, then instance id.
+    pub fn all(&self) -> &[Arc<InstanceRecord>] {
+        &self.all
+    }
+
+    /// The instances of a service; empty when it is not known.
+    pub fn by_service(&self, service: &str) -> &[Arc<InstanceRecord>] {
+        self.by_service.get(service).map_or(&[], Vec::as_slice)
+    }
+
+    /// The instances that serve a gRPC service, by its full name; empty when it is not known.
+    pub fn by_grpc_service(&self, grpc_service: &str) -> &[Arc<InstanceRecord>] {
+        self.by_grpc_service.get(grpc_service).map_or(&[], Vec::as_slice)
+    }
+
+    /// The names of the known gRPC services, in no order.
+    pub fn grpc_services(&self) -> impl Iterator<Item = &str> {
+        self.by_grpc_service.keys().map(String::as_str)
+    }
+}
