@@ -17,6 +17,7 @@ mod control;
 mod core;
 mod deadline;
 mod ending;
+mod flow;
 mod form;
 mod headers;
 mod metrics;

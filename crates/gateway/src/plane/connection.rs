@@ -14,7 +14,13 @@ use super::{
     acceptor::Accepted,
     prefix::{self, Http, Rewound},
 };
-use crate::{config::DownstreamSettings, core::Core, pipeline, upstream::LocalExecutor};
+use crate::{
+    config::DownstreamSettings,
+    core::Core,
+    flow::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES},
+    pipeline,
+    upstream::LocalExecutor,
+};
 
 /// Serves a connection to its end. `drain`: finish what is running and take nothing new.
 ///
@@ -73,7 +79,8 @@ async fn two(core: &Rc<Core>, stream: Rewound, peer: SocketAddr, drain: &Cancell
     let mut connection = pin!(
         http2::Builder::new(LocalExecutor)
             .timer(TokioTimer::new())
-            .adaptive_window(true)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_concurrent_streams(settings.streams_max)
             .max_header_list_size(settings.header_bytes_max)
             .keep_alive_interval(settings.ping_interval)

@@ -15,7 +15,11 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpStream, time::timeout};
 
-use crate::{body::forward::Forward, config::UpstreamSettings};
+use crate::{
+    body::forward::Forward,
+    config::UpstreamSettings,
+    flow::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES},
+};
 
 /// Bytes of an instance's response head.
 const HEADER_BYTES_MAX: u32 = 64 * 1024;
@@ -65,7 +69,8 @@ impl Connection {
         stream.set_nodelay(true).map_err(DialError::Connect)?;
         let (sender, connection) = http2::Builder::new(LocalExecutor)
             .timer(TokioTimer::new())
-            .adaptive_window(true)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_header_list_size(HEADER_BYTES_MAX)
             .keep_alive_interval(settings.ping_interval)
             .keep_alive_timeout(settings.ping_timeout)

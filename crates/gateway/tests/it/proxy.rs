@@ -112,6 +112,26 @@ async fn both_directions_of_a_bidirectional_stream_are_live_and_end_in_order() {
     assert!(answers.trailers().await.unwrap().is_some());
 }
 
+#[tokio::test]
+async fn many_small_messages_that_wait_to_be_read_do_not_cost_the_connection() {
+    const MESSAGES: u64 = 2_000;
+    let backend = Backend::start("one").await;
+    let cluster = Cluster::with(&[&backend]).await;
+    // A caller that takes next to nothing ahead, so that the answers wait in the gateway until they are read.
+    let endpoint = Channel::from_shared(cluster.base()).unwrap().initial_stream_window_size(64);
+    let channel = endpoint.connect().await.unwrap();
+    let mut client = WorkerSessionServiceClient::new(channel.clone());
+    let (sender, receiver) = mpsc::channel(1);
+    let mut answers = client.open_session(ReceiverStream::new(receiver)).await.unwrap().into_inner();
+    for pong in 1..=MESSAGES {
+        sender.send(OpenSessionRequest { pong, ..OpenSessionRequest::default() }).await.unwrap();
+    }
+    assert!(TaskServiceClient::new(channel).get_task(get("7")).await.is_ok(), "another call on the same connections");
+    for ping in 1..=MESSAGES {
+        assert_eq!(answers.message().await.unwrap().unwrap().ping, ping);
+    }
+}
+
 /// Calls a method without knowing its types.
 async fn call(channel: Channel, path: &'static str) -> Status {
     let mut grpc = Grpc::new(channel);

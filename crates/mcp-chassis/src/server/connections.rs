@@ -28,9 +28,10 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 const STREAMS_MAX: u32 = 4096;
 /// Longest header list of a request, in bytes.
 const HEADER_LIST_BYTES_MAX: u32 = 32 * 1024;
-/// How much a caller may send ahead, in one call and on one connection, in bytes.
-const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// How much a caller may send ahead, in one call and on one connection, in bytes. h2 closes a connection on which half of
+/// its window is spent on the overhead of small unread messages, so a call's window is a small part of its connection's.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 /// Largest HTTP/2 frame, in bytes.
 const FRAME_BYTES_MAX: u32 = 64 * 1024;
 /// Pause after a failed accept: usually out of file descriptors, which only time mends.

@@ -194,8 +194,11 @@ async fn a_health_check_asks_the_running_service() {
     let mut process = spawn(&["--listen", "127.0.0.1:0"], &[]);
     process.line_with("\"starting\"", LIMIT).await;
     let lines = json_lines(&process);
-    let address =
-        lines.iter().find_map(|line| line["fields"]["address"].as_str()).expect("the start names the address").to_owned();
+    let address = lines
+        .iter()
+        .find_map(|line| line["fields"]["address"].as_str())
+        .expect("the start names the address")
+        .to_owned();
     eventually(LIMIT, || async {
         match run(&["--health", "--listen", &address], &[]).await {
             (0, _) => Ok(()),
