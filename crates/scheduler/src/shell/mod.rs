@@ -1,0 +1,78 @@
+//! One partition: the engine, and around it the loop that makes its decisions durable and carries them out.
+//!
+//! One thread drains the inbox in batches, applies everything to the engine, makes ONE durable commit, and only then
+//! lets go of answers, assignments, acknowledgements and events. Batches grow with load by themselves. When there is
+//! nothing to persist, nothing is written.
+//!
+//! Dispatches, progress and the state RUNNING are nowhere on record; queries find them in [`LiveTasks`], which changes
+//! after commits only. When a commit fails the loop ends: the engine is ahead of the store then, so both are opened
+//! again from what is on record.
+
+mod accept;
+mod cache;
+mod driver;
+mod effects;
+mod handle;
+mod ids;
+mod live;
+mod logs;
+mod outbox;
+mod release;
+mod request;
+mod restore;
+mod staging;
+#[cfg(test)]
+mod tests;
+mod workers;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use mcp_engine::{Effect, Engine};
+use tokio::sync::mpsc;
+
+pub(crate) use driver::{End, Parts, open};
+pub(crate) use handle::Handle;
+pub(crate) use live::{Live, LiveTasks, engine_id, wire_id};
+pub(crate) use outbox::{Dispatch, Outbox, Outgoing};
+pub(crate) use request::{Accepted, Ended, Hello, Input, Joined, SessionRef};
+
+use self::{cache::Cache, ids::Ids, logs::Logs, request::Request, staging::Staging, workers::Workers};
+use crate::{clock::Clock, config::Settings, hub::Hub, metrics::Metrics, store::PartitionStore, validate::Names};
+
+/// How often the gauges are set.
+const GAUGES_EVERY: Duration = Duration::from_secs(1);
+
+/// The loop's state.
+#[derive(Debug)]
+struct Shell {
+    engine: Engine,
+    store: Arc<dyn PartitionStore>,
+    inbox: mpsc::Receiver<Request>,
+    hub: Arc<Hub>,
+    live: Arc<LiveTasks>,
+    metrics: Arc<Metrics>,
+    settings: Arc<Settings>,
+    clock: Clock,
+    /// The time of the request that is being taken.
+    now: u64,
+    idempotency_window: u64,
+    ids: Ids,
+    names: Names,
+    cache: Cache,
+    workers: Workers,
+    logs: Logs,
+    staging: Staging,
+    /// A buffer.
+    effects: Vec<Effect>,
+    gauges_at: Instant,
+}
+
+/// A moment as the wire has it.
+pub(crate) fn wire_time(unix_ms: u64) -> prost_types::Timestamp {
+    let seconds = i64::try_from(unix_ms / 1_000).unwrap_or(i64::MAX);
+    let nanos = i32::try_from(unix_ms % 1_000).unwrap_or_default() * 1_000_000;
+    prost_types::Timestamp { seconds, nanos }
+}

@@ -1,0 +1,85 @@
+//! The end of a batch: one durable commit, then everything that waited for it.
+
+use std::time::Instant;
+
+use super::{
+    Shell,
+    cache::Waiting,
+    live::{LiveChange, wire_id},
+    staging::{Answer, Staging},
+};
+use crate::{error::Error, store};
+
+impl Shell {
+    /// Commits what was staged and lets it go. Nothing is written when there is no record.
+    ///
+    /// # Errors
+    /// The store failed: whether the batch is durable is not known, so nobody is told that it is.
+    pub(super) fn flush(&mut self) -> Result<(), store::Error> {
+        let started = Instant::now();
+        self.store.commit(&self.staging.writes)?;
+        let mut staging = std::mem::take(&mut self.staging);
+        self.metrics.committed(&mut staging.tally, staging.writes.len(), started.elapsed());
+        self.change_live(&mut staging);
+        for (worker, outgoing) in staging.outgoing.drain() {
+            self.workers.send(worker, outgoing);
+        }
+        staging.answers.drain(..).for_each(Answer::give);
+        self.hub.logged(&staging.logged);
+        self.hub.ended(&staging.ended);
+        self.hub.publish(std::mem::take(&mut staging.events));
+        staging.clear();
+        self.staging = staging; // its buffers serve the next batch
+        Ok(())
+    }
+
+    /// Tells everyone who waits for this batch that it failed.
+    pub(super) fn fail(&mut self, error: &Error) {
+        self.staging.answers.drain(..).for_each(|answer| answer.fail(error.clone()));
+        self.workers.close_all(error);
+    }
+
+    fn change_live(&mut self, staging: &mut Staging) {
+        for change in staging.live.drain(..) {
+            match change {
+                LiveChange::Start(id, live) => {
+                    self.live.insert(id, live);
+                }
+                LiveChange::Progress(attempt, progress) => {
+                    if let Some(mut live) = self.live.get_mut(&wire_id(attempt.task))
+                        && live.token == attempt.token
+                    {
+                        live.progress = Some(progress);
+                    }
+                }
+                LiveChange::CancelRequested(id) => {
+                    if let Some(mut live) = self.live.get_mut(&id) {
+                        live.cancel_requested = true;
+                    }
+                }
+                LiveChange::Retry(id) => {
+                    self.logs.forget(id);
+                    let ended = self.live.remove(&id).map(|(_, live)| (live.fixed, live.queue));
+                    if let Some((Some(fixed), Some(queue))) = ended {
+                        self.cache.insert(id, Waiting { fixed, queue }, self.now);
+                    }
+                }
+                LiveChange::End(id) => {
+                    self.logs.forget(id);
+                    self.live.remove(&id);
+                }
+            }
+        }
+    }
+}
+
+impl Staging {
+    /// Empties what was let go.
+    fn clear(&mut self) {
+        self.writes.clear();
+        self.dirty.clear();
+        self.ended.clear();
+        self.logged.clear();
+        self.bytes = 0;
+    }
+}

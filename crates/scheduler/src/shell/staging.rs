@@ -1,0 +1,89 @@
+//! What a batch came to: the records to commit, and all that is to be let go once they are durable.
+
+use std::collections::HashMap;
+
+use mcp_engine::WorkerId;
+use mcp_proto::TaskId;
+
+use super::{
+    live::LiveChange,
+    outbox::Outgoing,
+    request::{Accepted, Joined, Reply},
+};
+use crate::{
+    error::Error,
+    hub::Event,
+    metrics::Tally,
+    store::{Fixed, Moving, Write},
+};
+
+/// An answer that waits for the commit.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Submitted(Reply<Vec<Accepted>>, Vec<Accepted>),
+    Cancelled(Reply<bool>, bool),
+    Joined(Reply<Joined>, Joined),
+}
+
+impl Answer {
+    /// Gives the answer. Who does not wait for it any more needs none.
+    pub(super) fn give(self) {
+        match self {
+            Self::Submitted(reply, accepted) => drop(reply.send(Ok(accepted))),
+            Self::Cancelled(reply, found) => drop(reply.send(Ok(found))),
+            Self::Joined(reply, joined) => drop(reply.send(Ok(joined))),
+        }
+    }
+
+    /// Tells why there is no answer.
+    pub(super) fn fail(self, error: Error) {
+        match self {
+            Self::Submitted(reply, _) => drop(reply.send(Err(error))),
+            Self::Cancelled(reply, _) => drop(reply.send(Err(error))),
+            Self::Joined(reply, _) => drop(reply.send(Err(error))),
+        }
+    }
+}
+
+/// A batch.
+#[derive(Debug, Default)]
+pub(super) struct Staging {
+    /// To make durable.
+    pub(super) writes: Vec<Write>,
+    /// What the writes take, roughly.
+    pub(super) bytes: usize,
+    /// Tasks with a record among the writes that the store does not show yet.
+    pub(super) dirty: HashMap<TaskId, (Fixed, Moving)>,
+    /// Then: changes of the view of running tasks.
+    pub(super) live: Vec<LiveChange>,
+    /// Then: orders and acknowledgements for workers.
+    pub(super) outgoing: HashMap<WorkerId, Outgoing>,
+    /// Then: answers to callers.
+    pub(super) answers: Vec<Answer>,
+    /// Then: events for watches.
+    pub(super) events: Vec<Event>,
+    /// Then: tasks that are final, for those who wait.
+    pub(super) ended: Vec<TaskId>,
+    /// Then: tasks whose log grew, for those who follow.
+    pub(super) logged: Vec<TaskId>,
+    /// Counts for the metrics.
+    pub(super) tally: Tally,
+}
+
+impl Staging {
+    /// What a worker is to be told with this batch.
+    pub(super) fn outgoing(&mut self, worker: WorkerId) -> &mut Outgoing {
+        self.outgoing.entry(worker).or_default()
+    }
+
+    /// A task as an earlier record of this batch has it, submitted included.
+    pub(super) fn uncommitted(&self, id: TaskId) -> Option<(Fixed, Moving)> {
+        if let Some(found) = self.dirty.get(&id) {
+            return Some(found.clone());
+        }
+        self.writes.iter().rev().find_map(|write| match write {
+            Write::Submitted { id: other, fixed, moving, .. } if *other == id => Some((fixed.clone(), moving.clone())),
+            _ => None,
+        })
+    }
+}

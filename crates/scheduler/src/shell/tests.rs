@@ -1,0 +1,71 @@
+//! The loop, asked directly: what depends on the order of requests.
+
+use std::{sync::Arc, time::Duration};
+
+use mcp_engine::WorkerSpec;
+use mcp_proto::scheduler::v1::{HandlerWork, TaskSpec, task_spec::Work};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::{
+    store::{EmbeddedStore, Store as _},
+    validate::Intake,
+};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+async fn start() -> (Handle, oneshot::Receiver<End>, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::new(folder.path(), 8 << 20).open(0, 1).unwrap();
+    let settings = Arc::new(Settings::default());
+    let parts = Parts { hub: Hub::new(&settings), settings, metrics: Metrics::new(), clock: Clock::start() };
+    let (handle, end) = tokio::task::spawn_blocking(move || open(parts, store, 1)).await.unwrap().unwrap();
+    (handle, end, folder)
+}
+
+async fn submit(handle: &Handle) {
+    let work = HandlerWork { handler: "h".to_owned(), input: None };
+    let spec = TaskSpec { work: Some(Work::Handler(work)), ..TaskSpec::default() };
+    let task = Intake::new(0, "").single(Some(spec)).unwrap();
+    handle.submit(vec![task], false).await.unwrap();
+}
+
+fn hello(slots: u32) -> Hello {
+    let spec = WorkerSpec { handlers: ["h".into()].into(), ..WorkerSpec::default() };
+    Hello { worker_id: "w".into(), spec, slots, running: Vec::new() }
+}
+
+/// Dispatches that were put into an outbox.
+fn dispatched(outbox: &Outbox) -> usize {
+    outbox.take(100).unwrap().map_or(0, |taken| taken.dispatches.len())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_outdated_session_says_is_void() {
+    let (handle, end, _folder) = start().await;
+    let (older_box, newer_box) = (Arc::new(Outbox::default()), Arc::new(Outbox::default()));
+    let older = handle.join(hello(0), Arc::clone(&older_box)).await.unwrap().session;
+    let newer = handle.join(hello(0), Arc::clone(&newer_box)).await.unwrap().session;
+    assert!(older_box.take(1).is_err(), "the older session is over");
+    let free = |session| Input { slots: 1, ..Input::empty(session) };
+    handle.input(free(older), 0).await.unwrap();
+    handle.leave(older).await;
+    submit(&handle).await; // answered after what was said before it
+    assert_eq!(dispatched(&newer_box), 0);
+    handle.input(free(newer), 0).await.unwrap();
+    submit(&handle).await;
+    assert_eq!(dispatched(&newer_box), 1);
+    handle.stop().await;
+    assert!(matches!(tokio::time::timeout(LIMIT, end).await, Ok(Ok(End::Stopped))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_end_every_call_is_refused() {
+    let (handle, end, _folder) = start().await;
+    handle.stop().await;
+    drop(end.await);
+    let answer = handle.join(hello(0), Arc::default()).await.map(|joined| joined.session);
+    assert!(matches!(answer, Err(crate::error::Error::NotOwner)), "{answer:?}");
+    assert!(handle.advance(2).await.is_err());
+}
