@@ -1,0 +1,16 @@
+//! `mcp get`.
+
+use std::time::SystemTime;
+
+use super::context::Context;
+use crate::{
+    exit::{Exit, Failure},
+    output::table,
+};
+
+/// Shows a task.
+pub(super) async fn run(context: &Context, id: &str) -> Result<Exit, Failure> {
+    let task = context.client.get(id).await.map_err(|error| context.failure(error))?;
+    context.answer(&task, |task| table::task(task, SystemTime::now()))?;
+    Ok(Exit::Done)
+}

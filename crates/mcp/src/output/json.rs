@@ -1,0 +1,114 @@
+//! Messages as proto3 JSON, the same as in the HTTP API, and back.
+//!
+//! The generated types know no field names, so a message goes through its descriptor: encode, decode as a
+//! `DynamicMessage`, print.
+
+use std::sync::LazyLock;
+
+use mcp_proto::json::with_whole_numbers;
+use mcp_proto::{
+    FILE_DESCRIPTOR_SET,
+    registry::v1::{DiscoverResponse, Instance},
+    scheduler::v1::{BatchSubmitTasksResponse, ListTasksResponse, LogLine, SubmitTaskResponse, Task, TaskSpec},
+};
+use prost::Message;
+use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor, SerializeOptions};
+use serde_json::Value;
+
+static POOL: LazyLock<DescriptorPool> =
+    LazyLock::new(|| DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("the build made the descriptor set"));
+
+/// A message that the command prints or reads, by its full name.
+pub trait Named: Message + Default {
+    /// Full name of the message, for instance `mcp.scheduler.v1.Task`.
+    const NAME: &'static str;
+}
+
+macro_rules! named {
+    ($($message:ty = $name:literal,)+) => {
+        $(impl Named for $message {
+            const NAME: &'static str = $name;
+        })+
+    };
+}
+
+named! {
+    Task = "mcp.scheduler.v1.Task",
+    TaskSpec = "mcp.scheduler.v1.TaskSpec",
+    LogLine = "mcp.scheduler.v1.LogLine",
+    SubmitTaskResponse = "mcp.scheduler.v1.SubmitTaskResponse",
+    BatchSubmitTasksResponse = "mcp.scheduler.v1.BatchSubmitTasksResponse",
+    ListTasksResponse = "mcp.scheduler.v1.ListTasksResponse",
+    Instance = "mcp.registry.v1.Instance",
+    DiscoverResponse = "mcp.registry.v1.DiscoverResponse",
+}
+
+fn descriptor<M: Named>() -> MessageDescriptor {
+    POOL.get_message_by_name(M::NAME).expect("every named message is in the descriptor set")
+}
+
+/// The proto3 JSON form of a message: camelCase names, RFC 3339 times. As in the HTTP API, fields with a default value
+/// are there too, and only what can be unset and is unset is left out.
+pub fn to_json<M: Named>(message: &M) -> Value {
+    let bytes = message.encode_to_vec();
+    let dynamic = DynamicMessage::decode(descriptor::<M>(), &*bytes).expect("the bytes were encoded just now");
+    let options = SerializeOptions::new().skip_default_fields(false);
+    let json = dynamic.serialize_with_options(serde_json::value::Serializer, &options);
+    with_whole_numbers(json.expect("a message has a JSON form"))
+}
+
+/// A message from its proto3 JSON form. An unknown field is an error.
+///
+/// # Errors
+/// What is wrong, and where in the text.
+pub fn from_json<M: Named>(text: &str) -> Result<M, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let options = DeserializeOptions::new().deny_unknown_fields(true);
+    let dynamic = DynamicMessage::deserialize_with_options(descriptor::<M>(), &mut deserializer, &options)?;
+    deserializer.end()?;
+    Ok(M::decode(&*dynamic.encode_to_vec()).expect("both types are the same message"))
+}
+
+/// The text of a document for standard output: indented.
+pub fn pretty(document: &Value) -> String {
+    format!("{document:#}")
+}
+
+#[cfg(test)]
+mod tests {
+    use mcp_proto::scheduler::v1::{LogLine, Task, TaskSpec, TaskState, task_spec::Work};
+    use serde_json::json;
+
+    use super::{from_json, to_json};
+
+    #[test]
+    fn a_task_has_the_shape_of_the_http_api() {
+        let task = Task {
+            id: "x".to_owned(),
+            state: TaskState::Running.into(),
+            create_time: Some(prost_types::Timestamp { seconds: 1_700_000_000, nanos: 500_000_000 }),
+            spec: Some(TaskSpec {
+                run_timeout: Some(prost_types::Duration { seconds: 3, nanos: 0 }),
+                ..TaskSpec::default()
+            }),
+            ..Task::default()
+        };
+        let json = to_json(&task);
+        assert_eq!(json["state"], "TASK_STATE_RUNNING");
+        assert_eq!(json["createTime"], "2023-11-14T22:13:20.500Z");
+        assert_eq!(json["spec"]["runTimeout"], "3s");
+        assert_eq!((&json["attempt"], &json["cancelRequested"]), (&json!(0), &json!(false)), "defaults are shown");
+        assert_eq!(json.get("startTime"), None, "what is unset is not");
+        assert_eq!(to_json(&LogLine { seq: 7, ..LogLine::default() })["seq"], "7");
+    }
+
+    #[test]
+    fn a_spec_is_read_and_unknown_fields_are_named() {
+        let spec: TaskSpec = from_json(r#"{"queue":"q","process":{"argv":["ls"]},"retry":{"maxAttempts":5}}"#).unwrap();
+        assert!(matches!(&spec.work, Some(Work::Process(process)) if process.argv == ["ls"]));
+        assert_eq!(spec.retry.unwrap().max_attempts, 5);
+        let error = from_json::<TaskSpec>(r#"{"queu":"q"}"#).unwrap_err().to_string();
+        assert!(error.contains("queu"), "{error}");
+        assert!(from_json::<TaskSpec>("{} {}").is_err());
+    }
+}

@@ -1,0 +1,5 @@
+//! What the command prints.
+
+pub mod json;
+pub mod print;
+pub mod table;

@@ -1,0 +1,9 @@
+//! The whole system over real sockets, processes and etcd.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic, and then says where")]
+
+mod bad_input;
+mod crash;
+mod end_to_end;
+mod etcd_outage;
+mod support;
