@@ -1,0 +1,35 @@
+# Everything a developer or a CI job does. `make` lists it.
+.POSIX:
+.SILENT:
+CARGO = cargo
+
+help: ## list these targets
+	awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: ## build, run a real job through `mcp dev`, check its result, stop everything
+	$(CARGO) build --release --locked -p mcp -p log-report
+	scripts/demo.sh
+
+test: ## run every test (installs etcd for them when it is missing and may be)
+	scripts/setup.sh
+	$(CARGO) test --workspace --locked
+
+lint: ## formatting, clippy, protobuf style, crate edges, file sizes, documentation
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	scripts/buf.sh lint
+	$(CARGO) xtask edges
+	$(CARGO) xtask lines
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --quiet
+
+bench: ## measure throughput, latency and memory (minutes; release build)
+	$(CARGO) build --release --locked -p mcp -p mcp-bench
+	$(CARGO) run --release --locked -p mcp-bench
+
+up: ## start a cluster in containers: etcd, collector, Jaeger, Prometheus and the four services
+	docker compose up -d --build
+
+down: ## stop that cluster
+	docker compose down
+
+.PHONY: help demo test lint bench up down
