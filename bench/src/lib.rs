@@ -1,1 +1,0 @@
-//! Figures of the whole system: throughput, latency, memory.
