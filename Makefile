@@ -14,12 +14,14 @@ test: ## run every test (installs etcd for them when it is missing and may be)
 	scripts/setup.sh
 	$(CARGO) test --workspace --locked
 
-lint: ## formatting, clippy, protobuf style, crate edges, file sizes, documentation
+lint: ## formatting, clippy, protobuf and compose files, crate edges, file sizes, documentation
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	scripts/buf.sh lint
+	scripts/compose-check.sh
 	$(CARGO) xtask edges
 	$(CARGO) xtask lines
+	$(CARGO) xtask versions
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --quiet
 
 bench: ## measure throughput, latency and memory (minutes; release build)

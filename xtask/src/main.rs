@@ -2,9 +2,11 @@
 //!
 //! `cargo xtask edges`: who may depend on whom, and that every crate takes the workspace's lints.
 //! `cargo xtask lines`: that no file grows too long.
+//! `cargo xtask versions`: that the crates whose types we pass around are there once.
 
 mod edges;
 mod lines;
+mod versions;
 mod workspace;
 
 use std::{path::Path, process::ExitCode};
@@ -16,8 +18,9 @@ const EXIT_USAGE: u8 = 64;
 
 const USAGE: &str = "\
 usage: cargo xtask <check>
-  edges   every dependency between crates is on the list in xtask/src/edges.rs; every manifest takes the lints
-  lines   .rs files over 500 lines are listed, over 700 they fail; tests are not counted";
+  edges     every dependency between crates is on the list in xtask/src/edges.rs; every manifest takes the lints
+  lines     .rs files over 500 lines are listed, over 700 they fail; tests are not counted
+  versions  tonic, prost, hyper, http, opentelemetry and the like are in the lock file once";
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool")]
 fn main() -> ExitCode {
@@ -57,6 +60,10 @@ fn run(check: &str) -> anyhow::Result<String> {
             let report = lines::check(&lines::count(root)?);
             let listed = report.long.join("\n");
             verdict(report.too_long, if listed.is_empty() { "no file over 500 lines".to_owned() } else { listed })
+        }
+        "versions" => {
+            let lock = std::fs::read_to_string(root.join("Cargo.lock")).context("the lock file cannot be read")?;
+            verdict(versions::check(&lock), "one version of each".to_owned())
         }
         unknown => bail!("unknown check `{unknown}`\n{USAGE}"),
     }

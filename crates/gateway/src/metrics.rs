@@ -98,7 +98,7 @@ impl Instruments {
                 .with_boundaries(SECONDS.to_vec())
                 .build(),
             connect_failures: meter
-                .u64_counter("mcp_gateway_connect_failures_total")
+                .u64_counter("mcp_gateway_connect_failures")
                 .with_description("Connections to instances that could not be made")
                 .build(),
             connections: Arc::default(),

@@ -1,4 +1,4 @@
-//! What the scheduler measures: every name and label value.
+//! What the scheduler measures: every name and label value. To the names of counters the exporter adds `_total`.
 
 use std::{
     collections::HashMap,
@@ -14,13 +14,13 @@ use opentelemetry::{
 };
 
 /// Tasks that became durable. Label `queue`.
-pub const SUBMITTED: &str = "mcp_scheduler_tasks_submitted_total";
+pub const SUBMITTED: &str = "mcp_scheduler_tasks_submitted";
 /// Attempts given to workers. Label `queue`.
-pub const STARTED: &str = "mcp_scheduler_attempts_started_total";
+pub const STARTED: &str = "mcp_scheduler_attempts_started";
 /// Tasks that became final. Labels `queue`, `state`.
-pub const FINISHED: &str = "mcp_scheduler_tasks_finished_total";
+pub const FINISHED: &str = "mcp_scheduler_tasks_finished";
 /// Attempts after which another one follows. Label `queue`.
-pub const RETRIED: &str = "mcp_scheduler_attempts_retried_total";
+pub const RETRIED: &str = "mcp_scheduler_attempts_retried";
 /// Unfinished tasks. Label `state`.
 pub const TASKS: &str = "mcp_scheduler_tasks";
 /// Time that one commit took.

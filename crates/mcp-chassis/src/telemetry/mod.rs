@@ -7,6 +7,7 @@ mod format;
 mod otlp;
 
 use std::{
+    io::IsTerminal as _,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -34,6 +35,8 @@ use crate::{
 
 /// Libraries whose spans and events stay out of traces: the exporter uses them, and would trace itself for ever.
 const UNTRACED: [&str; 5] = ["h2", "hyper", "tonic", "tower", "opentelemetry"];
+/// Libraries whose own news are no news of ours; `log_filter` can name them and have them back.
+const QUIET: &str = "fjall=warn,lsm_tree=warn,opentelemetry=warn,opentelemetry_sdk=warn,opentelemetry-otlp=warn";
 
 /// Guards against a second [`init`].
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -173,9 +176,10 @@ fn subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(&settings.log_filter)
+    let filter = EnvFilter::try_new(format!("{QUIET},{}", settings.log_filter))
         .map_err(|source| Error::Filter { filter: settings.log_filter.clone(), source })?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let is_terminal = std::io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(is_terminal);
     let lines = match settings.log_format {
         LogFormat::Json => lines.event_format(format::Json::new(service)).boxed(),
         LogFormat::Pretty => lines.event_format(format::Pretty).boxed(),

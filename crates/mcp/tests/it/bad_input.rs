@@ -120,7 +120,7 @@ async fn a_bad_page_token() {
 async fn a_missing_service() {
     let dev = Dev::start(&[]).await;
     is(&call_raw(&dev, "/nobody.v1.Nothing/Do").await, Code::ServiceNotFound);
-    is_json(&web::get(&dev.url, "/v1/nothing").await, Code::PathNotFound);
+    is_json(&web::post(&dev.url, "/nobody.v1.Nothing/Do", "{}").await, Code::PathNotFound);
     is_json(&web::send(&dev.url, http::Method::DELETE, "/v1/tasks", "").await, Code::HttpMethodNotAllowed);
 }
 
