@@ -12,16 +12,19 @@ use tokio_util::task::TaskTracker;
 use super::{
     attempt::AttemptKey,
     book::{Book, Claims, Logged, Report},
-    options::{Abilities, WorkerOptions},
+    options::WorkerOptions,
 };
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Hub {
     pub(super) options: WorkerOptions,
-    pub(super) abilities: Abilities,
     /// [`WorkerOptions::worker_id`] as text.
     pub(super) worker_id: String,
+    /// The names of the functions it registered, sorted.
+    handlers: Vec<String>,
+    /// Whether it runs programs.
+    runs_processes: bool,
     /// The tasks of the running attempts.
     pub(super) tracker: TaskTracker,
     /// How many sessions are open.
@@ -34,12 +37,13 @@ pub(super) struct Hub {
 }
 
 impl Hub {
-    pub(super) fn new(options: WorkerOptions, abilities: Abilities) -> Self {
+    pub(super) fn new(options: WorkerOptions, handlers: Vec<String>, runs_processes: bool) -> Self {
         Self {
             book: Mutex::new(Book::new(options.slots)),
             worker_id: options.worker_id.to_string(),
             options,
-            abilities,
+            handlers,
+            runs_processes,
             tracker: TaskTracker::new(),
             open_sessions: watch::Sender::new(0),
             room: Notify::new(),
@@ -55,15 +59,13 @@ impl Hub {
 
     /// The first message of a session.
     pub(super) fn hello(&self, claims: Claims) -> WorkerHello {
-        let mut handlers: Vec<String> = self.abilities.handlers.keys().cloned().collect();
-        handlers.sort_unstable();
         WorkerHello {
             worker_id: self.worker_id.clone(),
             name: self.options.name.clone(),
             namespaces: self.options.namespaces.clone(),
             queues: self.options.queues.clone(),
-            runs_processes: self.abilities.processes.is_some(),
-            handlers,
+            runs_processes: self.runs_processes,
+            handlers: self.handlers.clone(),
             credits: claims.credits,
             running: claims.running.into_iter().map(AttemptKey::to_ref).collect(),
             version: self.options.version.clone(),

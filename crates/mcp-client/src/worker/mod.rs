@@ -24,8 +24,10 @@
 //! waits for a change of it, `session` talks on one stream, `supervisor` opens and closes sessions as replicas come
 //! and go and leads the drain, `runner` runs one attempt in one task.
 
+mod abilities;
 mod attempt;
 mod book;
+mod builder;
 mod context;
 mod executor;
 mod handler;
@@ -39,10 +41,11 @@ mod stop;
 mod supervisor;
 
 pub use attempt::FencingToken;
+pub use builder::WorkerBuilder;
 pub use context::AttemptContext;
 pub use executor::{ProcessExecutor, ProcessOutcome};
 pub use handler::HandlerError;
-pub use options::{SLOTS_MAX, Schedulers, WorkerBuilder, WorkerOptions};
+pub use options::{SLOTS_MAX, Schedulers, WorkerOptions};
 pub use output::to_output;
 pub use supervisor::Worker;
 

@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{Instrument, Span, debug, field};
 
 use super::{
+    abilities::Abilities,
     attempt::AttemptKey,
     book::Report,
     context::{AttemptContext, Facts},
@@ -26,11 +27,17 @@ use crate::{trace, value};
 const RUN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(3_600);
 
 /// Starts an attempt as a task of its own, which reports to the hub when it ends, whatever happens in it.
-pub(super) fn start(hub: &Arc<Hub>, key: AttemptKey, assignment: Assignment, stop: Arc<Stop>) {
-    let hub = Arc::clone(hub);
+pub(super) fn start(
+    hub: &Arc<Hub>,
+    abilities: &Arc<Abilities>,
+    key: AttemptKey,
+    assignment: Assignment,
+    stop: Arc<Stop>,
+) {
+    let (hub, abilities) = (Arc::clone(hub), Arc::clone(abilities));
     let tracker = hub.tracker.clone();
     tracker.spawn(async move {
-        let attempt = Attempt::new(&hub, key, assignment, stop);
+        let attempt = Attempt::new(&hub, abilities, key, assignment, stop);
         let report = attempt.run().await;
         hub.finish(key, report);
     });
@@ -43,7 +50,7 @@ struct Attempt {
     work: Option<Work>,
     run_timeout: Duration,
     stop: Arc<Stop>,
-    hub: Arc<Hub>,
+    abilities: Arc<Abilities>,
 }
 
 /// How the work ended.
@@ -54,7 +61,13 @@ struct Ended {
 }
 
 impl Attempt {
-    fn new(hub: &Arc<Hub>, key: AttemptKey, assignment: Assignment, stop: Arc<Stop>) -> Self {
+    fn new(
+        hub: &Arc<Hub>,
+        abilities: Arc<Abilities>,
+        key: AttemptKey,
+        assignment: Assignment,
+        stop: Arc<Stop>,
+    ) -> Self {
         let spec = assignment.spec.unwrap_or_default();
         let facts = Facts {
             number: assignment.number,
@@ -70,7 +83,7 @@ impl Attempt {
             work: spec.work,
             run_timeout,
             stop,
-            hub: Arc::clone(hub),
+            abilities,
         }
     }
 
@@ -114,7 +127,7 @@ impl Attempt {
     }
 
     async fn call_handler(&self, work: HandlerWork) -> Ended {
-        let Some(handler) = self.hub.abilities.handlers.get(&work.handler) else {
+        let Some(handler) = self.abilities.handlers.get(&work.handler) else {
             let message = format!("the worker has no handler `{}`", work.handler);
             return Ended::failed(Error::new(Code::HandlerUnknown, message));
         };
@@ -133,7 +146,7 @@ impl Attempt {
     }
 
     async fn run_process(&self, work: ProcessWork) -> Ended {
-        let Some(executor) = &self.hub.abilities.processes else {
+        let Some(executor) = &self.abilities.processes else {
             return Ended::failed(Error::new(Code::Unimplemented, "the worker runs no programs"));
         };
         let mut execution = executor.execute(&self.context, work);

@@ -19,6 +19,7 @@ use tonic::Streaming;
 use tracing::{debug, info, warn};
 
 use super::{
+    abilities::Abilities,
     attempt::AttemptKey,
     book::{SessionId, Signals},
     hub::{Hub, OpenSession},
@@ -51,6 +52,7 @@ const LEASE_PART: u32 = 4;
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) hub: Arc<Hub>,
+    pub(super) abilities: Arc<Abilities>,
     pub(super) id: SessionId,
     pub(super) url: String,
     pub(super) signals: Arc<Signals>,
@@ -225,7 +227,7 @@ impl Session {
             known.into_iter().filter(|(key, _, stop)| book.assign(self.id, *key, stop)).collect()
         };
         for (key, assignment, stop) in accepted {
-            runner::start(&self.hub, key, assignment, stop);
+            runner::start(&self.hub, &self.abilities, key, assignment, stop);
         }
     }
 

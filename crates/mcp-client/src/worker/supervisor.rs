@@ -17,9 +17,10 @@ use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use super::{
+    abilities::Abilities,
     book::{SessionId, Signals},
     hub::Hub,
-    options::{Abilities, Schedulers, WorkerBuilder, WorkerOptions},
+    options::{Schedulers, WorkerOptions},
     session::Session,
     stop::StopReason,
 };
@@ -36,17 +37,14 @@ const FLUSH_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Worker {
     hub: Arc<Hub>,
+    abilities: Arc<Abilities>,
     schedulers: Schedulers,
 }
 
 impl Worker {
-    /// Starts to make a worker.
-    pub fn builder(schedulers: Schedulers) -> WorkerBuilder {
-        WorkerBuilder::new(schedulers)
-    }
-
     pub(super) fn new(schedulers: Schedulers, options: WorkerOptions, abilities: Abilities) -> Self {
-        Self { hub: Arc::new(Hub::new(options, abilities)), schedulers }
+        let hub = Hub::new(options, abilities.handler_names(), abilities.processes.is_some());
+        Self { hub: Arc::new(hub), abilities: Arc::new(abilities), schedulers }
     }
 
     /// Its id, the same in all of its sessions.
@@ -70,7 +68,7 @@ impl Worker {
     /// other workers when the lease has passed.
     pub async fn run(self, stop: CancellationToken) {
         let _cleanup = StopOnDrop(Arc::clone(&self.hub));
-        let mut supervisor = Supervisor::new(Arc::clone(&self.hub));
+        let mut supervisor = Supervisor::new(Arc::clone(&self.hub), self.abilities);
         let mut source = Source::new(self.schedulers);
         supervisor.follow(&mut source, stop.cancelled()).await;
         supervisor.drain(&mut source).await;
@@ -123,6 +121,7 @@ impl Source {
 
 struct Supervisor {
     hub: Arc<Hub>,
+    abilities: Arc<Abilities>,
     tasks: JoinSet<()>,
     sessions: BTreeMap<String, Handle>,
     finish: CancellationToken,
@@ -136,9 +135,10 @@ struct Handle {
 }
 
 impl Supervisor {
-    fn new(hub: Arc<Hub>) -> Self {
+    fn new(hub: Arc<Hub>, abilities: Arc<Abilities>) -> Self {
         Self {
             hub,
+            abilities,
             tasks: JoinSet::new(),
             sessions: BTreeMap::new(),
             finish: CancellationToken::new(),
@@ -202,6 +202,7 @@ impl Supervisor {
         self.hub.book().add(id, Arc::clone(&signals));
         let session = Session {
             hub: Arc::clone(&self.hub),
+            abilities: Arc::clone(&self.abilities),
             id,
             url: url.clone(),
             signals,
@@ -221,7 +222,7 @@ impl Supervisor {
         self.follow(source, async { drop(timeout(grace, hub.idle()).await) }).await;
 
         hub.book().stop_all(StopReason::HandedBack);
-        let stop_max = hub.abilities.processes.as_ref().map_or(Duration::ZERO, |executor| executor.stop_max());
+        let stop_max = self.abilities.processes.as_ref().map_or(Duration::ZERO, |executor| executor.stop_max());
         self.follow(source, async { drop(timeout(stop_max + STOP_MARGIN, hub.idle()).await) }).await;
         let running = hub.book().running();
         if running > 0 {

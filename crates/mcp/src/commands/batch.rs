@@ -6,7 +6,7 @@ use mcp_proto::scheduler::v1::{BatchSubmitTasksResponse, TaskSpec};
 use prost::Message;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
 
-use super::{context::Context, submit::print_trace, wait};
+use super::{context::Context, trace::print_trace, wait};
 use crate::{
     exit::{Exit, Failure},
     output::{json, print},

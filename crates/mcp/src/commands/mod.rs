@@ -10,6 +10,7 @@ mod logs;
 mod progress;
 mod services;
 mod submit;
+mod trace;
 mod wait;
 
 use std::time::Duration;

@@ -2,7 +2,6 @@
 
 use std::{io, path::Path};
 
-use mcp_client::trace;
 use mcp_proto::{MESSAGE_BYTES_MAX, scheduler::v1::SubmitTaskResponse};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -10,6 +9,7 @@ use super::{
     batch,
     context::Context,
     logs::{self, Style},
+    trace::{print_trace, trace_id},
     wait,
 };
 use crate::{
@@ -60,18 +60,6 @@ fn show(context: &Context, submitted: &SubmitTaskResponse) -> Result<(), Failure
     lines.extend(trace_id().map(|id| format!("trace  {id}")));
     lines.push(format!("next   mcp logs -f {id}   or   mcp wait {id}", id = submitted.task_id));
     print::line(lines.join("\n"))
-}
-
-/// The trace id on standard error.
-pub(super) fn print_trace() {
-    if let Some(id) = trace_id() {
-        print::note(format!("trace {id}"));
-    }
-}
-
-/// The id of this invocation's trace.
-fn trace_id() -> Option<String> {
-    trace::trace_id_of(&trace::traceparent_of(&tracing::Span::current())?)
 }
 
 async fn read_stdin(file: &Path) -> Result<Vec<u8>, Failure> {
