@@ -6,6 +6,7 @@ use opentelemetry::{Context, trace::TraceContextExt as _};
 use serde::{Serializer as _, ser::SerializeMap as _};
 use serde_json::{Map, Value};
 use tracing::{Event, Level, Subscriber, field::Field, field::Visit};
+use tracing_log::NormalizeEvent as _;
 use tracing_subscriber::{
     fmt::{
         FmtContext, FormatEvent, FormatFields,
@@ -34,7 +35,9 @@ where
     N: for<'w> FormatFields<'w> + 'static,
 {
     fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let metadata = event.metadata();
+        // A library that logs by the `log` crate gets its own name back.
+        let normalized = event.normalized_metadata();
+        let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
         let mut fields = Fields::default();
         event.record(&mut fields);
         let mut line = Vec::with_capacity(256);
@@ -72,7 +75,9 @@ where
     N: for<'w> FormatFields<'w> + 'static,
 {
     fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let metadata = event.metadata();
+        // A library that logs by the `log` crate gets its own name back.
+        let normalized = event.normalized_metadata();
+        let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
         write!(writer, "{} ", now())?;
         let colour = match *metadata.level() {
             Level::ERROR => "31",
@@ -120,7 +125,10 @@ struct Fields {
 
 impl Fields {
     fn put(&mut self, field: &Field, value: impl Into<Value>) {
-        self.others.insert(field.name().to_owned(), value.into());
+        // The `log` crate's own fields: the target is known already, and a file's place is the build machine's.
+        if !field.name().starts_with("log.") {
+            self.others.insert(field.name().to_owned(), value.into());
+        }
     }
 }
 
