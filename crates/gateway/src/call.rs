@@ -5,7 +5,7 @@ use std::{net::SocketAddr, rc::Rc, time::Instant};
 use tracing::Span;
 
 use crate::{
-    metrics::{Method, Methods, Protocol, Raised, code_name},
+    metrics::{Method, Methods, Protocol, Raised},
     trace::Identity,
 };
 
@@ -82,7 +82,7 @@ impl Call {
                 method = log.method.as_str(),
                 path = log.path,
                 peer = %log.peer,
-                code = code_name(code),
+                code = mcp_chassis::metrics::code_name(code),
                 duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
                 "call"
             );

@@ -158,7 +158,7 @@ impl Method {
                 KeyValue::new("rpc_service", StringValue::from(Arc::clone(&self.service))),
                 KeyValue::new("rpc_method", StringValue::from(Arc::clone(&self.name))),
                 KeyValue::new("protocol", protocol.name()),
-                KeyValue::new("code", code_name(code)),
+                KeyValue::new("code", mcp_chassis::metrics::code_name(code)),
             ]
         })
     }
@@ -205,28 +205,4 @@ fn waits(method: &MethodDescriptor) -> bool {
         |kind: Kind| matches!(kind, Kind::Message(kind) if kind.full_name() == "google.protobuf.Duration");
     method.is_server_streaming()
         || method.input().get_field_by_name("timeout").is_some_and(|field| is_duration(field.kind()))
-}
-
-/// Name of a status code as gRPC's documentation writes it.
-pub(crate) fn code_name(code: tonic::Code) -> &'static str {
-    use tonic::Code;
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
 }

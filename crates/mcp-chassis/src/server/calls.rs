@@ -115,7 +115,7 @@ impl Drop for Call {
     fn drop(&mut self) {
         let status = self.status.unwrap_or(Code::Cancelled);
         let [service, method] = self.labels.clone();
-        let labels = [service, method, KeyValue::new("rpc.response.status_code", name_of(status))];
+        let labels = [service, method, KeyValue::new("rpc.response.status_code", metrics::code_name(status))];
         self.calls.duration.record(self.started.elapsed().as_secs_f64(), &labels);
         self.calls.active.add(-1, &self.labels);
         self.span.record("rpc.grpc.status_code", status as i32);
@@ -181,26 +181,4 @@ fn is_our_fault(status: Code) -> bool {
             | Code::Unavailable
             | Code::DataLoss
     )
-}
-
-fn name_of(status: Code) -> &'static str {
-    match status {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
 }
