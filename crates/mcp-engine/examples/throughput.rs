@@ -7,8 +7,8 @@
 use std::{env, fs, sync::Arc, time::Instant};
 
 use mcp_engine::{
-    Command, Config, Effect, Engine, Outcome, QueueKey, RetryPolicy, RunningAttempt, Submission, TaskId, WorkKind,
-    WorkerId, WorkerSpec,
+    Command, Config, Effect, Engine, Outcome, Partition, QueueKey, RetryPolicy, RunningAttempt, Submission, TaskId,
+    WorkKind, WorkerId, WorkerSpec,
 };
 
 /// Workers, and slots of each.
@@ -18,12 +18,16 @@ const SLOTS: u32 = 64;
 /// Tasks between two looks at the results, where few wait.
 const BATCH: usize = 500;
 
+/// The one partition.
+const PARTITION: Partition = Partition(0);
+
 /// The engine and a world that answers at once.
 struct Driver {
     engine: Engine,
     effects: Vec<Effect>,
     running: Vec<(WorkerId, RunningAttempt)>,
     queues: Vec<QueueKey>,
+    never: Arc<[Arc<str>]>,
     ids: u128,
     now: u64,
 }
@@ -31,11 +35,11 @@ struct Driver {
 impl Driver {
     fn new(queues: usize) -> Self {
         let mut engine = Engine::new(Config { queue_len_max: usize::MAX, tasks_max: usize::MAX, ..Config::default() });
-        engine.opened(1);
+        engine.opened(PARTITION, 1, 1);
         let queues = (0..queues)
             .map(|n| QueueKey { namespace: Arc::from("default"), queue: Arc::from(format!("queue-{n}")) })
             .collect();
-        Self { engine, effects: Vec::new(), running: Vec::new(), queues, ids: 1 << 80, now: 1 }
+        Self { engine, effects: Vec::new(), running: Vec::new(), queues, never: Arc::from([]), ids: 1 << 80, now: 1 }
     }
 
     fn apply(&mut self, command: Command) {
@@ -52,9 +56,14 @@ impl Driver {
             self.ids += 0x1_0000_0000_0000_0001; // the upper half grows, the lower one varies
             let submission = Submission {
                 id: TaskId(self.ids),
+                partition: PARTITION,
                 queue: self.queues[n % self.queues.len()].clone(),
                 kind: WorkKind::Process,
                 priority: 0,
+                key: None,
+                unique: None,
+                at_most_once: false,
+                placement: None,
                 retry: RetryPolicy {
                     max_attempts: 3,
                     initial_backoff: 1_000,
@@ -62,8 +71,10 @@ impl Driver {
                     multiplier: 2.0,
                     jitter: 0.2,
                 },
+                never_retry: Arc::clone(&self.never),
                 run_timeout: 3_600_000,
                 queue_timeout: None,
+                submitted_at: 0,
                 not_before: 0,
                 idempotency: None,
             };

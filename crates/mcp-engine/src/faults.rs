@@ -22,4 +22,24 @@ pub(crate) enum Fault {
     CancelLost,
     /// The queue's limit does not hold.
     QueueUnbounded,
+    /// The permit of a lost attempt does not come back.
+    PermitLeaked,
+    /// Attempts that may run after a change of owners do not count under limits.
+    HeldNotCounted,
+    /// A key that was shut never opens again.
+    LaneNotWoken,
+    /// A pause of a queue has no effect.
+    PauseIgnored,
+    /// A rate has no effect.
+    RateIgnored,
+    /// The name of a task that ended stays taken.
+    UniqueKept,
+    /// A name is not compared with those of other tasks.
+    UniqueUnchecked,
+    /// A task that runs at most once is started without a record of it.
+    StartNotPersisted,
+    /// A task that runs at most once is started again when its attempt is lost.
+    StartedAgain,
+    /// A failure that is never to be tried again is.
+    RetriedAnyway,
 }

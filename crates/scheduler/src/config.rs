@@ -59,9 +59,17 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// Block cache of the store, in bytes.
     pub store_cache_bytes: u64,
-    /// Requests that may wait for the partition's loop; more are refused as OVERLOADED.
+    /// Partitions of the cluster, a power of two, 1 to 256. The same for every scheduler of the cluster, for ever: queues are
+    /// spread over them.
+    pub partitions: u16,
+    /// How long a call may wait while its partition has no owner, at most 5 min.
+    #[serde(with = "humantime_serde")]
+    pub route_wait: Duration,
+    /// Calls that may wait like that at a time; more are refused as OVERLOADED.
+    pub route_waiting_max: usize,
+    /// Requests that may wait for the loop; more are refused as OVERLOADED.
     pub inbox_len_max: usize,
-    /// Bytes of submitted tasks that may wait for the partition's loop; more are refused as OVERLOADED.
+    /// Bytes of submitted tasks that may wait for the loop; more are refused as OVERLOADED.
     pub inbox_bytes_max: usize,
     /// Requests that are applied before a commit, at most.
     pub batch_requests_max: usize,
@@ -124,6 +132,9 @@ impl Default for Settings {
         Self {
             data_dir: PathBuf::from("./data/scheduler"),
             store_cache_bytes: 64 * MIB_U64,
+            partitions: 16,
+            route_wait: Duration::from_secs(10),
+            route_waiting_max: 10_000,
             inbox_len_max: 4_096,
             inbox_bytes_max: 256 * MIB,
             batch_requests_max: 1_024,
@@ -160,6 +171,8 @@ const MIB_U64: u64 = 1024 * 1024;
 const WORKER_LEASE: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 /// Shortest and longest [`Settings::ping_interval`].
 const PING_INTERVAL: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
+/// Longest [`Settings::route_wait`].
+const ROUTE_WAIT_MAX: Duration = Duration::from_secs(300);
 /// Most bytes of an inbox: what a semaphore can count, in KiB.
 const INBOX_BYTES_MAX: usize = 64 * 1024 * MIB;
 
@@ -185,6 +198,7 @@ impl Settings {
     #[allow(clippy::result_large_err, reason = "the error of the trait; made at most once, at the start")]
     fn validate(&self) -> Result<(), Error> {
         let at_least_one = [
+            ("scheduler.route_waiting_max", self.route_waiting_max),
             ("scheduler.inbox_len_max", self.inbox_len_max),
             ("scheduler.batch_requests_max", self.batch_requests_max),
             ("scheduler.batch_records_max", self.batch_records_max),
@@ -200,6 +214,14 @@ impl Settings {
         ];
         if let Some((key, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
             return Err(Error::invalid(*key, "must be at least 1"));
+        }
+        if !mcp_proto::partition::is_count(self.partitions) {
+            let reason = format!("{} is not a power of two between 1 and 256", self.partitions);
+            return Err(Error::invalid("scheduler.partitions", reason));
+        }
+        if self.route_wait > ROUTE_WAIT_MAX {
+            let reason = format!("{:?} is longer than {ROUTE_WAIT_MAX:?}", self.route_wait);
+            return Err(Error::invalid("scheduler.route_wait", reason));
         }
         if !WORKER_LEASE.contains(&self.worker_lease) {
             let reason = format!("{:?} is not between 1 s and 1 h", self.worker_lease);
@@ -231,7 +253,9 @@ mod tests {
     fn the_defaults_are_right_and_what_is_not_names_its_key() {
         Config::default().validate().unwrap();
         type Spoil = fn(&mut Settings);
-        let fields: [(&str, Spoil); 5] = [
+        let fields: [(&str, Spoil); 7] = [
+            ("scheduler.partitions", |settings| settings.partitions = 12),
+            ("scheduler.route_wait", |settings| settings.route_wait = Duration::from_secs(301)),
             ("scheduler.inbox_len_max", |settings| settings.inbox_len_max = 0),
             ("scheduler.worker_lease", |settings| settings.worker_lease = Duration::from_millis(10)),
             ("scheduler.ping_interval", |settings| settings.ping_interval = Duration::ZERO),

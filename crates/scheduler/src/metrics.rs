@@ -27,10 +27,12 @@ pub const TASKS: &str = "mcp_scheduler_tasks";
 pub const COMMIT_SECONDS: &str = "mcp_scheduler_commit_seconds";
 /// Records of one commit.
 pub const COMMIT_RECORDS: &str = "mcp_scheduler_commit_records";
-/// Requests that wait for the partition's loop.
+/// Requests that wait for the loop.
 pub const INBOX_LEN: &str = "mcp_scheduler_inbox_requests";
 /// Workers with a session or a lease.
 pub const WORKERS: &str = "mcp_scheduler_workers";
+/// Partitions that are open here.
+pub const PARTITIONS: &str = "mcp_scheduler_partitions";
 /// Free slots of all workers.
 pub const SLOTS_FREE: &str = "mcp_scheduler_slots_free";
 
@@ -54,6 +56,7 @@ pub(crate) struct Metrics {
     inbox_len: Gauge<u64>,
     workers: Gauge<u64>,
     slots_free: Gauge<u64>,
+    partitions: Gauge<u64>,
     labels: Mutex<HashMap<QueueKey, KeyValue>>,
 }
 
@@ -82,6 +85,7 @@ impl Metrics {
             inbox_len: meter.u64_gauge(INBOX_LEN).with_description("Requests that wait for the loop").build(),
             workers: meter.u64_gauge(WORKERS).with_description("Workers with a session or a lease").build(),
             slots_free: meter.u64_gauge(SLOTS_FREE).with_description("Free slots of all workers").build(),
+            partitions: meter.u64_gauge(PARTITIONS).with_description("Partitions that are open here").build(),
             labels: Mutex::default(),
         })
     }
@@ -113,7 +117,12 @@ impl Metrics {
         }
     }
 
-    /// Notes how much the partition holds.
+    /// Notes how many partitions are open here.
+    pub(crate) fn partitions(&self, open: usize) {
+        self.partitions.record(open as u64, &[]);
+    }
+
+    /// Notes how much the loop holds.
     pub(crate) fn holds(&self, stats: &Stats, inbox_len: usize) {
         let states = [
             ("pending", stats.pending),

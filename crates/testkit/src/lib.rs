@@ -1,10 +1,12 @@
-//! What tests share: waiting for a condition, free ports, real etcd and collector processes.
+//! What tests share: waiting for a condition, free ports, real etcd, PostgreSQL and collector processes.
 
 pub mod etcd;
 pub mod http;
 pub mod otlp;
+pub mod postgres;
 pub mod process;
 pub mod wait;
 
+pub use postgres::Postgres;
 pub use process::Process;
 pub use wait::eventually;

@@ -6,6 +6,7 @@ mod attempts;
 mod client;
 mod discovery;
 mod drain;
+mod replicas;
 mod sessions;
 mod support;
 mod traces;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     checker::{Verdict, promise},
-    plan::FAULTS_END,
+    plan::{FAULTS_END, PARTITION},
     world::{Event, World},
 };
 use crate::types::{Applied, Idempotency, Millis, QueueKey, Refused, RetryPolicy, Submission, TaskId, WorkKind};
@@ -65,7 +65,7 @@ impl World {
     }
 
     fn invent(&mut self) -> (Submission, Millis) {
-        let dice = &mut self.dice;
+        let (dice, window) = (&mut self.dice, self.plan.window);
         let queue = QueueKey { namespace: dice.pick(&["n1", "n2"]).into(), queue: dice.pick(&["q1", "q2"]).into() };
         let kind = match dice.range(0, 2) {
             0 => WorkKind::Process,
@@ -83,14 +83,21 @@ impl World {
         };
         let submission = Submission {
             id: TaskId(0),
+            partition: PARTITION,
             queue,
             kind,
             priority: dice.pick(&[0, 0, 0, 5, -5]),
+            key: None,
+            unique: None,
+            at_most_once: false,
+            placement: None,
             retry,
+            never_retry: [].into(),
             run_timeout: dice.range(100, 2_000),
             queue_timeout: dice.percent(15).then(|| dice.range(10, 3_000)),
+            submitted_at: 0,
             not_before: 0,
-            idempotency: key.map(|key| Idempotency { key: key.into(), body_hash }),
+            idempotency: key.map(|key| Idempotency { key: key.into(), body_hash, window }),
         };
         let delay = if dice.percent(25) { dice.range(1, 2_000) } else { 0 };
         (submission, delay)
@@ -146,8 +153,8 @@ impl World {
                 }
             }
             // Busy: again after the patience is over.
-            Err(Refused::QueueFull | Refused::Full) => {}
-            Err(Refused::NotLive) => return Err("a submit is answered as if it were a cancel".to_owned()),
+            Err(Refused::QueueFull { .. } | Refused::Full) => {}
+            Err(other) => return Err(format!("a submit is answered {other:?}")),
         }
         Ok(())
     }

@@ -57,7 +57,7 @@ pub(super) const fn of_answer(answer: &Result<Applied, Refused>) -> Option<&'sta
         Ok(Applied::Submitted { deduplicated: true, .. }) => Some("deduplicated"),
         Ok(Applied::Finished(false)) => Some("result refused"),
         Err(Refused::IdempotencyConflict(_)) => Some("idempotency conflict"),
-        Err(Refused::QueueFull) => Some("queue full"),
+        Err(Refused::QueueFull { .. }) => Some("queue full"),
         Err(Refused::Full) => Some("full"),
         _ => None,
     }

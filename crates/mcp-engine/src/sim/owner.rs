@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use super::{
     checker::{Shadow, Verdict},
     coverage,
+    plan::PARTITION,
     world::{Event, Said, World},
 };
 use crate::{
     Engine,
-    types::{Applied, Command, Config, Effect, Millis, Outcome, Refused, RunningAttempt, Submission, TaskId},
+    types::{Applied, Command, Effect, Millis, Outcome, Refused, RunningAttempt, Submission, TaskId},
 };
 
 /// A process that owns the partition, or thinks so.
@@ -42,17 +43,17 @@ impl World {
     /// A new owner starts from what is on record; the earlier ones notice some time.
     pub(super) fn take_over(&mut self) -> Verdict {
         let epoch = self.store.open();
-        let mut engine = Engine::new(Config { epoch, ..self.plan.config.clone() });
+        let mut engine = Engine::new(self.plan.config.clone());
         engine.plant(self.plan.fault);
         for ((queue, _), (idempotency, task, forget_at)) in &self.store.keys {
-            engine.remember(queue, idempotency.clone(), *task, *forget_at);
+            engine.remember(queue, PARTITION, idempotency.clone(), *task, *forget_at);
         }
         let mut shadow = Shadow::open(&self.checker.durable, self.plan.config.clone(), self.now);
         for task in self.store.unfinished.values() {
             shadow.know(&task.submission);
             engine.restore(task.clone());
         }
-        engine.opened(self.now);
+        engine.opened(PARTITION, epoch, self.now);
         shadow.compare(&engine)?;
         for owner in 0..self.owners.len() {
             let notices = self.dice.range(500, 6_000);
@@ -91,7 +92,7 @@ impl World {
         let at = &mut self.owners[owner];
         if let Command::Submit(submission) = &command {
             at.shadow.know(submission);
-            let forget_at = now + self.plan.config.idempotency_window;
+            let forget_at = now + self.plan.window;
             at.batch.submissions.insert(submission.id, (submission.clone(), forget_at));
         }
         let answer = at.engine.apply(now, command.clone(), &mut effects);

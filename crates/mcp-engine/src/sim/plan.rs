@@ -3,8 +3,11 @@
 use super::dice::Dice;
 use crate::{
     faults::Fault,
-    types::{Config, Millis, WorkerSpec},
+    types::{Config, Millis, Partition, WorkerSpec},
 };
+
+/// The one partition.
+pub(super) const PARTITION: Partition = Partition(5);
 
 /// When faults stop; from then on everything must come to its end.
 pub(super) const FAULTS_END: Millis = 12_000;
@@ -17,6 +20,8 @@ pub(super) const DEADLINE: Millis = FAULTS_END + 120_000;
 pub(super) struct Plan {
     pub(super) config: Config,
     pub(super) fault: Option<Fault>,
+    /// How long an idempotency key is remembered.
+    pub(super) window: Millis,
     /// Tasks that clients want.
     pub(super) submits: u64,
     /// Workers and what they serve; the first one serves everything.
@@ -58,15 +63,16 @@ impl Plan {
             worker_lease: dice.range(300, 1_500),
             run_timeout_grace: dice.range(50, 500),
             lost_attempts_max: u32::try_from(dice.range(1, 6)).unwrap(),
-            idempotency_window: if dice.percent(20) { dice.range(200, 3_000) } else { 10 * DEADLINE },
             queue_len_max: usize::try_from(dice.pick(&[4, 8, 1_000])).unwrap(),
             queues_max: usize::try_from(dice.pick(&[3, 1_000])).unwrap(),
             idempotency_keys_max: 1_000,
             timers_per_tick_max: usize::try_from(dice.pick(&[1, 3, 1_000])).unwrap(),
             ..Config::default()
         };
+        let window = if dice.percent(20) { dice.range(200, 3_000) } else { 10 * DEADLINE };
         Self {
             config,
+            window,
             fault,
             submits: dice.range(5, 40),
             workers,
@@ -83,15 +89,15 @@ impl Plan {
 
     /// True when a key that was acknowledged is known until the end of the run.
     pub(super) fn keys_last(&self) -> bool {
-        self.config.idempotency_window >= 10 * DEADLINE
+        self.window >= 10 * DEADLINE
     }
 }
 
 fn serving(processes: bool, handlers: &[&str], queues: &[&str]) -> WorkerSpec {
     WorkerSpec {
-        namespaces: Default::default(),
         queues: queues.iter().map(|name| (*name).into()).collect(),
         processes,
         handlers: handlers.iter().map(|name| (*name).into()).collect(),
+        ..WorkerSpec::default()
     }
 }

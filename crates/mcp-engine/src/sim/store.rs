@@ -48,14 +48,17 @@ impl Store {
                     }
                     let (attempts, cancel_requested) = Default::default();
                     let state = *state;
-                    self.unfinished
-                        .insert(*task, RestoredTask { submission, attempts, state, cancel_requested, void: None });
+                    self.unfinished.insert(
+                        *task,
+                        RestoredTask { submission, attempts, state, cancel_requested, void: None, started: None },
+                    );
                 }
                 Record::Retry { task, state, attempts, not_before, void, .. } => {
                     let entry = self.task(*task);
                     (entry.state, entry.attempts, entry.void) = (*state, *attempts, Some(*void));
                     entry.submission.not_before = *not_before;
                 }
+                Record::Started { task, token, .. } => self.task(*task).started = Some(*token),
                 Record::CancelRequested { task } => self.task(*task).cancel_requested = true,
                 Record::Finished { task, .. } => drop(self.unfinished.remove(task)),
             }

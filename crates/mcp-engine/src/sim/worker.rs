@@ -234,7 +234,7 @@ impl World {
         let work_time = self.plan.work_time;
         let took = self.dice.range(1, work_time);
         let error = |code, retryable, retry_after| {
-            Outcome::Failed(Failure { code, message: String::new(), retryable, retry_after })
+            Outcome::Failed(Failure { code, name: "F".to_owned(), message: String::new(), retryable, retry_after })
         };
         let outcome = match self.dice.range(0, 99) {
             0..=69 => Outcome::Succeeded,

@@ -1,25 +1,41 @@
 //! The public interface: `TaskService`.
+//!
+//! Every call is brought to the owner of what it is about (`routing`); what is here answers as the owner, and merges
+//! what several owners say.
 
-mod follow;
 mod list;
+mod logs;
+mod merge;
 mod reads;
+mod submit;
 mod tasks;
 mod traceparent;
 mod view;
+mod wait;
+mod watch;
 
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
+use tonic::Request;
 
 pub(crate) use reads::Reads;
 
-use crate::{clock::Clock, config::Settings, hub::Hub, partition::Partition};
+use crate::{
+    clock::Clock,
+    config::Settings,
+    hub::Hub,
+    ownership::Host,
+    routing::{Caller, Routes},
+};
 
 /// What the services work with. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Deps {
-    /// The partition.
-    pub(crate) partition: Arc<Partition>,
+    /// Who owns what.
+    pub(crate) routes: Arc<Routes>,
+    /// The loop of this replica.
+    pub(crate) host: Host,
     /// Who hears of changes.
     pub(crate) hub: Arc<Hub>,
     /// Reads of the store.
@@ -30,6 +46,15 @@ pub(crate) struct Deps {
     pub(crate) clock: Clock,
     /// Cancelled when streams and long polls have to end.
     pub(crate) closing: CancellationToken,
+}
+
+impl Deps {
+    /// Takes a call apart: who calls, and what is asked.
+    pub(crate) fn caller<M>(&self, request: Request<M>) -> (Caller, M) {
+        let (metadata, _, message) = request.into_parts();
+        let traceparent = traceparent::current(&metadata);
+        (Caller::new(metadata, traceparent), message)
+    }
 }
 
 /// `mcp.scheduler.v1.TaskService`.

@@ -98,7 +98,7 @@ mod tests {
 
     fn stored(state: TaskState, started: u32, not_before: u64) -> Stored {
         let moving = Moving { state: state.into(), started, not_before, ..Moving::default() };
-        Stored { id: TaskId::from_u128(1), fixed: Fixed::encode(TaskSpec::default(), 0, 0, "").0, moving }
+        Stored { id: TaskId::from_u128(1), fixed: Fixed::encode(TaskSpec::default(), 0, 0, "", None).0, moving }
     }
 
     fn live(attempt: u32) -> Live {

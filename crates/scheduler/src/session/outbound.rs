@@ -1,5 +1,7 @@
 //! What workers are told: messages of bounded size, made from the outbox.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use mcp_engine::RunningAttempt;
 use mcp_proto::{TaskId, worker::v1};
@@ -9,7 +11,7 @@ use crate::{
     error::Error,
     service::Deps,
     shell::{Dispatch, Handle, Input, Outbox, Outgoing, SessionRef, wire_id},
-    store::{self, Fixed, PartitionStore},
+    store::{self, Fixed, Moving, PartitionStore, Stored},
     validate::Names,
 };
 
@@ -30,7 +32,11 @@ pub(super) struct Writer<'a> {
 struct Loaded {
     fixed: Fixed,
     spec: Bytes,
+    moving: Moving,
 }
+
+/// A task to read, and where; nowhere when there is nothing to read.
+type Wanted = (Option<Arc<dyn PartitionStore>>, TaskId);
 
 impl Writer<'_> {
     /// The next message; `None` when there is nothing to tell.
@@ -42,6 +48,9 @@ impl Writer<'_> {
         let mut response = OpenSessionResponse {
             assignments: Vec::with_capacity(taken.dispatches.len()),
             acknowledged: taken.acknowledged.drain(..).map(attempt_ref).collect(),
+            not_mine: taken.not_mine.drain(..).map(attempt_ref).collect(),
+            adopted: taken.adopted.drain(..).map(attempt_ref).collect(),
+            report: taken.report,
             cancellations: taken
                 .cancellations
                 .drain(..)
@@ -67,16 +76,17 @@ impl Writer<'_> {
                 continue;
             }
             let missing = taken.dispatches.iter().take_while(|next| is_apart(next));
-            let ids: Vec<_> = missing.map(|next| wire_id(next.attempt.task)).collect();
+            let wanted: Vec<_> =
+                missing.map(|next| (next.store.clone(), wire_id(next.attempt.task))).collect();
             let room = MESSAGE_BYTES_MAX - bytes;
-            let loaded = self.deps.reads.read(self.handle, move |store| load(store, &ids, room)).await?;
+            let loaded = self.deps.reads.read(move || load(&wanted, room)).await?;
             for loaded in loaded {
                 let Some(dispatch) = taken.dispatches.pop_front() else { break };
                 match loaded {
-                    Some(Loaded { fixed, spec }) => {
+                    Some(Loaded { fixed, spec, moving }) => {
                         bytes += spec.len();
                         response.assignments.push(assignment(&dispatch, &fixed, spec));
-                        self.remember(&dispatch, fixed);
+                        self.remember(&dispatch, fixed, moving);
                     }
                     None => self.skip(&dispatch).await?,
                 }
@@ -86,13 +96,14 @@ impl Writer<'_> {
     }
 
     /// Spares the loop a read when the task ends.
-    fn remember(&self, dispatch: &Dispatch, fixed: Fixed) {
+    fn remember(&self, dispatch: &Dispatch, fixed: Fixed, moving: Moving) {
         if let Ok(head) = fixed.head()
             && let Some(mut live) = self.handle.live().get_mut(&wire_id(dispatch.attempt.task))
             && live.token == dispatch.attempt.token
         {
             live.queue = Some(Names::default().queue(&head.namespace, &head.queue));
             live.fixed = Some(fixed);
+            live.moving = Some(Arc::new(moving));
         }
     }
 
@@ -110,13 +121,12 @@ fn is_apart(dispatch: &Dispatch) -> bool {
 }
 
 /// Reads tasks in order, until they fill the room; at least one.
-fn load(store: &dyn PartitionStore, ids: &[TaskId], room: usize) -> Result<Vec<Option<Loaded>>, store::Error> {
+fn load(wanted: &[Wanted], room: usize) -> Result<Vec<Option<Loaded>>, store::Error> {
     let (mut loaded, mut bytes) = (Vec::new(), 0);
-    for &id in ids {
-        let found = match store.get(id)? {
+    for (store, id) in wanted {
+        let found = match store {
+            Some(store) => read(&**store, *id)?,
             None => None,
-            Some(stored) if stored.fixed.is_brief() => store.spec(id)?.map(|spec| Loaded { fixed: stored.fixed, spec }),
-            Some(stored) => Some(Loaded { spec: stored.fixed.spec(), fixed: stored.fixed }),
         };
         bytes += found.as_ref().map_or(0, |found| found.spec.len());
         loaded.push(found);
@@ -125,6 +135,12 @@ fn load(store: &dyn PartitionStore, ids: &[TaskId], room: usize) -> Result<Vec<O
         }
     }
     Ok(loaded)
+}
+
+fn read(store: &dyn PartitionStore, id: TaskId) -> Result<Option<Loaded>, store::Error> {
+    let Some(Stored { fixed, moving, .. }) = store.get(id)? else { return Ok(None) };
+    let spec = if fixed.is_brief() { store.spec(id)? } else { Some(fixed.spec()) };
+    Ok(spec.map(|spec| Loaded { fixed, spec, moving }))
 }
 
 fn assignment(dispatch: &Dispatch, fixed: &Fixed, spec: Bytes) -> Assignment {

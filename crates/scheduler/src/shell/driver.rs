@@ -7,11 +7,11 @@ use std::{
 
 use dashmap::DashMap;
 use mcp_engine::{Command, Engine};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    GAUGES_EVERY, Shell, cache::Cache, effects::Context, handle::Handle, ids::Ids, logs::Logs, request::Request,
-    restore::restore, staging::Staging, workers::Workers,
+    GAUGES_EVERY, Shell, cache::Cache, effects::Context, handle::Handle, hosted::Hosted, ids::Ids, logs::Logs,
+    request::Request, staging::Staging, workers::Workers,
 };
 use crate::{
     clock::{Clock, millis},
@@ -19,7 +19,7 @@ use crate::{
     error::Error,
     hub::Hub,
     metrics::Metrics,
-    store::{self, PartitionStore},
+    store::{self, Store},
     validate::Names,
 };
 
@@ -28,7 +28,7 @@ const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long the loop sleeps when no timer is due.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
 
-/// What a partition is made of besides its store.
+/// What a loop is made of besides its store.
 #[derive(Debug, Clone)]
 pub(crate) struct Parts {
     /// Limits and times.
@@ -46,68 +46,55 @@ pub(crate) struct Parts {
 pub(crate) enum End {
     /// It was told to, and finished what was in its inbox.
     Stopped,
-    /// The store failed, or someone else opened the partition.
+    /// The store failed, or somebody else opened a partition.
     Failed(store::Error),
 }
 
-/// Opens a partition under an epoch: restores what the store holds and starts the loop. Blocks while it reads.
+/// Starts a loop that hosts no partition yet.
 ///
 /// How the loop ends comes out of the receiver; nothing comes when it panicked.
 ///
 /// # Errors
-/// The store cannot be read.
-pub(crate) fn open(
-    parts: Parts,
-    store: Arc<dyn PartitionStore>,
-    epoch: u64,
-) -> Result<(Handle, oneshot::Receiver<End>), store::Error> {
-    let started = Instant::now();
+/// Its thread cannot be started.
+pub(crate) fn start(parts: Parts, store: Arc<dyn Store>) -> Result<(Handle, oneshot::Receiver<End>), store::Error> {
     let mut ids = Ids::new();
     let settings = Arc::clone(&parts.settings);
-    let mut engine = Engine::new(engine_config(&settings, epoch, ids.seed()));
-    let restored = restore(&mut engine, &*store, parts.clock.now())?;
-    let took = started.elapsed();
-    tracing::info!(epoch, tasks = restored.tasks, keys = restored.keys, ?took, "partition opened");
-
     let (sender, inbox) = mpsc::channel(settings.inbox_len_max);
     let live = Arc::new(DashMap::new());
     let shell = Shell {
-        engine,
-        store: Arc::clone(&store),
+        engine: Engine::new(engine_config(&settings, ids.seed())),
+        store,
+        hosted: Hosted::none_of(settings.partitions),
         inbox,
         hub: parts.hub,
         live: Arc::clone(&live),
         metrics: parts.metrics,
         clock: parts.clock,
         now: parts.clock.now(),
-        idempotency_window: millis(settings.idempotency_window),
         ids,
         names: Names::default(),
         cache: Cache::new(settings.payload_cache_bytes),
         workers: Workers::new(settings.sessions_max, settings.worker_slots_max, millis(settings.worker_lease)),
         logs: Logs::new(settings.log_lines_max, settings.log_bytes_max),
-        staging: Staging::default(),
+        staging: Staging::new(settings.partitions),
         effects: Vec::new(),
-        gauges_at: started,
+        gauges_at: Instant::now(),
         settings: Arc::clone(&settings),
     };
     let (ended, end) = oneshot::channel();
     std::thread::Builder::new()
-        .name("partition".to_owned())
+        .name("scheduler-loop".to_owned())
         .spawn(move || drop(ended.send(shell.run_blocking())))
         .map_err(|error| store::Error::Unavailable { what: "start its thread", source: Box::new(error) })?;
-    let bytes = || Arc::new(Semaphore::new(settings.inbox_bytes_max / 1024));
-    Ok((Handle::new(sender, bytes(), bytes(), live, store), end))
+    Ok((Handle::new(sender, settings, live), end))
 }
 
-fn engine_config(settings: &Settings, epoch: u64, seed: u64) -> mcp_engine::Config {
+fn engine_config(settings: &Settings, seed: u64) -> mcp_engine::Config {
     mcp_engine::Config {
-        epoch,
         seed,
         worker_lease: millis(settings.worker_lease),
         run_timeout_grace: millis(settings.run_timeout_grace),
         lost_attempts_max: settings.lost_attempts_max,
-        idempotency_window: millis(settings.idempotency_window),
         queue_len_max: settings.queue_len_max,
         tasks_max: settings.tasks_max,
         queues_max: settings.queues_max,
@@ -130,7 +117,7 @@ impl Shell {
                 End::Stopped
             }
             Err(error) => {
-                tracing::error!(error = %Chain(&error), "partition stopped");
+                tracing::error!(error = %Chain(&error), "the loop stopped");
                 let told = match &error {
                     store::Error::Fenced { .. } => Error::NotOwner,
                     _ => Error::Store(Arc::new(store::Error::Unavailable {

@@ -1,25 +1,34 @@
-//! One partition: the engine, and around it the loop that makes its decisions durable and carries them out.
+//! The loop: the engine, and around it what makes its decisions durable and carries them out.
 //!
 //! One thread drains the inbox in batches, applies everything to the engine, makes ONE durable commit, and only then
 //! lets go of answers, assignments, acknowledgements and events. Batches grow with load by themselves. When there is
 //! nothing to persist, nothing is written.
 //!
-//! Dispatches, progress and the state RUNNING are nowhere on record; queries find them in [`LiveTasks`], which changes
-//! after commits only. When a commit fails the loop ends: the engine is ahead of the store then, so both are opened
-//! again from what is on record.
+//! It hosts every partition that this replica owns, a set that changes while it runs (`moves`, `loading`). A request
+//! for a partition that is not open here is given back undone. A commit covers all partitions it touches, and each is
+//! checked against its fence.
+//!
+//! Dispatches, progress and the state RUNNING are nowhere on record (except of tasks that run at most once); queries
+//! find them in [`LiveTasks`], which changes after commits only. When a commit fails the loop ends: the engine is ahead
+//! of the store then, so a new loop is built from what is on record.
 
 mod accept;
 mod cache;
+mod changes;
 mod driver;
 mod effects;
 mod handle;
+mod hosted;
 mod ids;
+mod inputs;
 mod live;
+mod loading;
 mod logs;
+mod moves;
 mod outbox;
+mod records;
 mod release;
 mod request;
-mod restore;
 mod staging;
 #[cfg(test)]
 mod tests;
@@ -33,14 +42,16 @@ use std::{
 use mcp_engine::{Effect, Engine};
 use tokio::sync::mpsc;
 
-pub(crate) use driver::{End, Parts, open};
-pub(crate) use handle::Handle;
+pub(crate) use driver::{End, Parts, start};
+pub(crate) use handle::{Handle, Home};
 pub(crate) use live::{Live, LiveTasks, engine_id, wire_id};
 pub(crate) use outbox::{Dispatch, Outbox, Outgoing};
-pub(crate) use request::{Accepted, Ended, Hello, Input, Joined, SessionRef};
+pub(crate) use request::{Accepted, Ended, Hello, Input, Joined, SessionRef, Submitted};
 
-use self::{cache::Cache, ids::Ids, logs::Logs, request::Request, staging::Staging, workers::Workers};
-use crate::{clock::Clock, config::Settings, hub::Hub, metrics::Metrics, store::PartitionStore, validate::Names};
+use self::{
+    cache::Cache, hosted::Hosted, ids::Ids, logs::Logs, request::Request, staging::Staging, workers::Workers,
+};
+use crate::{clock::Clock, config::Settings, hub::Hub, metrics::Metrics, store::Store, validate::Names};
 
 /// How often the gauges are set.
 const GAUGES_EVERY: Duration = Duration::from_secs(1);
@@ -49,7 +60,8 @@ const GAUGES_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 struct Shell {
     engine: Engine,
-    store: Arc<dyn PartitionStore>,
+    store: Arc<dyn Store>,
+    hosted: Hosted,
     inbox: mpsc::Receiver<Request>,
     hub: Arc<Hub>,
     live: Arc<LiveTasks>,
@@ -58,7 +70,6 @@ struct Shell {
     clock: Clock,
     /// The time of the request that is being taken.
     now: u64,
-    idempotency_window: u64,
     ids: Ids,
     names: Names,
     cache: Cache,

@@ -8,7 +8,7 @@ use mcp_proto::TaskId;
 use super::{
     live::LiveChange,
     outbox::Outgoing,
-    request::{Accepted, Joined, Reply},
+    request::{Accepted, Joined, Reply, Submitted},
 };
 use crate::{
     error::Error,
@@ -20,7 +20,7 @@ use crate::{
 /// An answer that waits for the commit.
 #[derive(Debug)]
 pub(super) enum Answer {
-    Submitted(Reply<Vec<Accepted>>, Vec<Accepted>),
+    Submitted(Reply<Submitted>, Vec<Accepted>),
     Cancelled(Reply<bool>, bool),
     Joined(Reply<Joined>, Joined),
 }
@@ -29,7 +29,7 @@ impl Answer {
     /// Gives the answer. Who does not wait for it any more needs none.
     pub(super) fn give(self) {
         match self {
-            Self::Submitted(reply, accepted) => drop(reply.send(Ok(accepted))),
+            Self::Submitted(reply, accepted) => drop(reply.send(Ok(Submitted::Stored(accepted)))),
             Self::Cancelled(reply, found) => drop(reply.send(Ok(found))),
             Self::Joined(reply, joined) => drop(reply.send(Ok(joined))),
         }
@@ -45,11 +45,59 @@ impl Answer {
     }
 }
 
+/// The records of a batch, by partition.
+#[derive(Debug, Default)]
+pub(super) struct Writes {
+    parts: Vec<Vec<Write>>,
+    /// Partitions that have a record.
+    dirty: Vec<u16>,
+    len: usize,
+}
+
+impl Writes {
+    /// None yet, for partitions below `count`.
+    pub(super) fn new(count: u16) -> Self {
+        Self { parts: (0..count).map(|_| Vec::new()).collect(), dirty: Vec::new(), len: 0 }
+    }
+
+    /// Adds a record.
+    pub(super) fn push(&mut self, partition: u16, write: Write) {
+        let part = &mut self.parts[usize::from(partition)];
+        if part.is_empty() {
+            self.dirty.push(partition);
+        }
+        part.push(write);
+        self.len += 1;
+    }
+
+    /// Records in all.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The partitions with records, and those.
+    pub(super) fn parts(&self) -> impl ExactSizeIterator<Item = (u16, &[Write])> {
+        self.dirty.iter().map(|partition| (*partition, self.parts[usize::from(*partition)].as_slice()))
+    }
+
+    /// The records of one partition.
+    pub(super) fn of(&self, partition: u16) -> &[Write] {
+        self.parts.get(usize::from(partition)).map_or(&[], Vec::as_slice)
+    }
+
+    fn clear(&mut self) {
+        for partition in self.dirty.drain(..) {
+            self.parts[usize::from(partition)].clear();
+        }
+        self.len = 0;
+    }
+}
+
 /// A batch.
 #[derive(Debug, Default)]
 pub(super) struct Staging {
     /// To make durable.
-    pub(super) writes: Vec<Write>,
+    pub(super) writes: Writes,
     /// What the writes take, roughly.
     pub(super) bytes: usize,
     /// Tasks with a record among the writes that the store does not show yet.
@@ -71,19 +119,33 @@ pub(super) struct Staging {
 }
 
 impl Staging {
+    /// An empty batch for partitions below `count`.
+    pub(super) fn new(count: u16) -> Self {
+        Self { writes: Writes::new(count), ..Self::default() }
+    }
+
     /// What a worker is to be told with this batch.
     pub(super) fn outgoing(&mut self, worker: WorkerId) -> &mut Outgoing {
         self.outgoing.entry(worker).or_default()
     }
 
-    /// A task as an earlier record of this batch has it, submitted included.
-    pub(super) fn uncommitted(&self, id: TaskId) -> Option<(Fixed, Moving)> {
+    /// A task of `partition` as an earlier record of this batch has it, submitted included.
+    pub(super) fn uncommitted(&self, partition: u16, id: TaskId) -> Option<(Fixed, Moving)> {
         if let Some(found) = self.dirty.get(&id) {
             return Some(found.clone());
         }
-        self.writes.iter().rev().find_map(|write| match write {
+        self.writes.of(partition).iter().rev().find_map(|write| match write {
             Write::Submitted { id: other, fixed, moving, .. } if *other == id => Some((fixed.clone(), moving.clone())),
             _ => None,
         })
+    }
+
+    /// Empties what was let go; the buffers serve the next batch.
+    pub(super) fn clear(&mut self) {
+        self.writes.clear();
+        self.dirty.clear();
+        self.ended.clear();
+        self.logged.clear();
+        self.bytes = 0;
     }
 }

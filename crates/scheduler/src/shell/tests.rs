@@ -27,7 +27,7 @@ async fn start() -> (Handle, oneshot::Receiver<End>, TempDir) {
 async fn submit(handle: &Handle) {
     let work = HandlerWork { handler: "h".to_owned(), input: None };
     let spec = TaskSpec { work: Some(Work::Handler(work)), ..TaskSpec::default() };
-    let task = Intake::new(0, "").single(Some(spec)).unwrap();
+    let task = Intake::new(&Settings::default(), 0, "").single(Some(spec)).unwrap();
     handle.submit(vec![task], false).await.unwrap();
 }
 

@@ -5,12 +5,15 @@
 
 mod fields;
 mod intake;
+mod mapping;
 mod page_token;
+mod placement;
 mod queries;
 mod spec;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use intake::{Intake, Names, NewTask, submission_of};
+pub(crate) use intake::{Intake, NewTask};
+pub(crate) use mapping::{Mapping, Names};
 pub(crate) use page_token::PageToken;
 pub(crate) use queries::{ListFilter, WatchFilter, cancel, list, wait_timeout, watch};

@@ -2,17 +2,20 @@
 
 use std::{fmt, time::Duration};
 
-use mcp_proto::scheduler::v1::{ProcessWork, RetryPolicy, TaskSpec, task_spec::Work};
+use mcp_proto::scheduler::v1::{Delivery, ProcessWork, RetryPolicy, TaskSpec, task_spec::Work};
 
-use super::fields::{Violations, duration, length_fault, namespace_fault, queue_fault};
+use super::{
+    fields::{Violations, duration, length_fault, namespace_fault, queue_fault},
+    placement::{self, LABEL_KEY_BYTES_MAX, LABEL_VALUE_BYTES_MAX},
+};
 
 /// Namespace and queue when none is named.
-const NAME_DEFAULT: &str = "default";
+pub(crate) const NAME_DEFAULT: &str = "default";
 /// Longest name for people.
 const TASK_NAME_BYTES_MAX: usize = 200;
 /// Longest handler name.
 const HANDLER_BYTES_MAX: usize = 200;
-/// Longest idempotency key.
+/// Longest idempotency key, unique key, and key.
 const KEY_BYTES_MAX: usize = 200;
 /// Program and arguments.
 const ARGV_LEN_MAX: usize = 1_024;
@@ -42,10 +45,13 @@ const RUN_TIMEOUT_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 const DELAY_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Most labels.
 const LABELS_LEN_MAX: usize = 32;
-/// Longest key of a label.
-const LABEL_KEY_BYTES_MAX: usize = 63;
-/// Longest value of a label.
-const LABEL_VALUE_BYTES_MAX: usize = 255;
+/// Shortest and longest time that an idempotency key is remembered.
+const IDEMPOTENCY_WINDOW: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3600);
+/// Errors after which a task is not tried again.
+const NEVER_RETRY_MAX: usize = 32;
+/// Longest name of such an error.
+const ERROR_NAME_BYTES_MAX: usize = 100;
 
 /// Where a spec lies in its request.
 #[derive(Debug, Clone, Copy)]
@@ -85,6 +91,12 @@ pub(super) fn normalise(spec: &mut TaskSpec, root: Root, violations: &mut Violat
     note("queue", queue_fault(&spec.queue));
     note("name", length_fault(&spec.name, TASK_NAME_BYTES_MAX));
     note("idempotency_key", length_fault(&spec.idempotency_key, KEY_BYTES_MAX));
+    note("key", length_fault(&spec.key, KEY_BYTES_MAX));
+    note("unique_key", length_fault(&spec.unique_key, KEY_BYTES_MAX));
+    note("idempotency_window", idempotency_window_fault(spec));
+    if Delivery::try_from(spec.delivery).is_err() {
+        note("delivery", Some(format!("{} is not a delivery", spec.delivery)));
+    }
     if !PRIORITY.contains(&spec.priority) {
         note("priority", Some(format!("is {}; it must be -100 to 100", spec.priority)));
     }
@@ -92,6 +104,9 @@ pub(super) fn normalise(spec: &mut TaskSpec, root: Root, violations: &mut Violat
     note("queue_timeout", queue_timeout_fault(spec));
     note("delay", delay_fault(spec));
     note("labels", labels_fault(spec));
+    if let Some(wanted) = &spec.placement {
+        placement::check(wanted, root, violations);
+    }
     normalise_work(spec, root, violations);
     normalise_retry(spec.retry.get_or_insert_default(), root, violations);
 }
@@ -170,6 +185,15 @@ fn normalise_retry(retry: &mut RetryPolicy, root: Root, violations: &mut Violati
         let fault = format!("is {}; it must be 1 to 10, or 0 for the default", retry.multiplier);
         violations.add(root.field("retry.multiplier"), fault);
     }
+    if retry.never_retry.len() > NEVER_RETRY_MAX {
+        let fault = format!("has {} elements; at most {NEVER_RETRY_MAX} are allowed", retry.never_retry.len());
+        violations.add(root.field("retry.never_retry"), fault);
+    } else if let Some(index) =
+        retry.never_retry.iter().position(|name| !(1..=ERROR_NAME_BYTES_MAX).contains(&name.len()))
+    {
+        let fault = format!("must be 1 to {ERROR_NAME_BYTES_MAX} bytes long");
+        violations.add(root.field(format_args!("retry.never_retry[{index}]")), fault);
+    }
     let jitter = *retry.jitter.get_or_insert(JITTER_DEFAULT);
     if !(0.0..=1.0).contains(&jitter) {
         violations.add(root.field("retry.jitter"), format!("is {jitter}; it must be 0 to 1"));
@@ -188,6 +212,13 @@ fn run_timeout_fault(spec: &mut TaskSpec) -> Option<String> {
 fn queue_timeout_fault(spec: &TaskSpec) -> Option<String> {
     match duration(spec.queue_timeout?) {
         Ok(timeout) => (timeout.as_millis() == 0).then(|| "must be at least 1 ms".to_owned()),
+        Err(fault) => Some(fault),
+    }
+}
+
+fn idempotency_window_fault(spec: &TaskSpec) -> Option<String> {
+    match duration(spec.idempotency_window?) {
+        Ok(window) => (!IDEMPOTENCY_WINDOW.contains(&window)).then(|| "must be 1 s to 7 days".to_owned()),
         Err(fault) => Some(fault),
     }
 }

@@ -9,10 +9,12 @@ mod workers;
 
 use super::Engine;
 use crate::types::{
-    Applied, AttemptCount, Command, Config, Effect, Failure, Idempotency, Millis, Outcome, QueueKey, Record, Refused,
-    RestoredTask, RetryPolicy, RunningAttempt, State, Submission, TaskId, Token, WorkKind, WorkerId, WorkerSpec,
+    Applied, AttemptCount, Command, Config, Effect, Failure, Idempotency, Millis, Outcome, Partition, QueueKey, Record,
+    Refused, RestoredTask, RetryPolicy, RunningAttempt, State, Submission, TaskId, Token, WorkKind, WorkerId,
+    WorkerSpec,
 };
 
+const PARTITION: Partition = Partition(3);
 const EPOCH: u64 = 7;
 const LEASE: Millis = 1_000;
 const RUN_TIMEOUT: Millis = 5_000;
@@ -26,7 +28,7 @@ struct Rig {
 }
 
 fn config() -> Config {
-    Config { epoch: EPOCH, worker_lease: LEASE, run_timeout_grace: GRACE, lost_attempts_max: 2, ..Config::default() }
+    Config { worker_lease: LEASE, run_timeout_grace: GRACE, lost_attempts_max: 2, ..Config::default() }
 }
 
 impl Rig {
@@ -36,7 +38,7 @@ impl Rig {
 
     fn with(config: Config) -> Self {
         let mut engine = Engine::new(config);
-        engine.opened(1_000);
+        engine.opened(PARTITION, EPOCH, 1_000);
         Self { engine, now: 1_000, effects: Vec::new() }
     }
 
@@ -44,7 +46,7 @@ impl Rig {
     fn restored(tasks: impl IntoIterator<Item = RestoredTask>) -> Self {
         let mut engine = Engine::new(config());
         tasks.into_iter().for_each(|task| engine.restore(task));
-        engine.opened(1_000);
+        engine.opened(PARTITION, EPOCH, 1_000);
         engine.check();
         Self { engine, now: 1_000, effects: Vec::new() }
     }
@@ -160,11 +162,18 @@ fn queue(name: &str) -> QueueKey {
 fn task(id: u128) -> Submission {
     Submission {
         id: TaskId(id),
+        partition: PARTITION,
         queue: queue("q"),
         kind: WorkKind::Process,
         priority: 0,
+        key: None,
+        unique: None,
+        at_most_once: false,
+        placement: None,
         retry: RetryPolicy { max_attempts: 3, initial_backoff: 100, max_backoff: 1_000, multiplier: 2.0, jitter: 0.0 },
+        never_retry: [].into(),
         run_timeout: RUN_TIMEOUT,
+        submitted_at: 0,
         queue_timeout: None,
         not_before: 0,
         idempotency: None,
@@ -173,7 +182,7 @@ fn task(id: u128) -> Submission {
 
 fn restored(id: u128, state: State) -> RestoredTask {
     let (attempts, submission) = (AttemptCount::default(), task(id));
-    RestoredTask { submission, attempts, state, cancel_requested: false, void: None }
+    RestoredTask { submission, attempts, state, cancel_requested: false, void: None, started: None }
 }
 
 /// An attempt of the owner before this one.
@@ -190,9 +199,19 @@ fn handler(name: &str) -> WorkerSpec {
 }
 
 fn failed(retryable: bool) -> Outcome {
-    Outcome::Failed(Failure { code: 3001, message: "exit code 1".into(), retryable, retry_after: None })
+    Outcome::Failed(Failure {
+        code: 3001,
+        name: "EXIT".into(),
+        message: "exit code 1".into(),
+        retryable,
+        retry_after: None,
+    })
 }
 
 fn key(key: &str, body_hash: u64) -> Option<Idempotency> {
-    Some(Idempotency { key: key.into(), body_hash })
+    Some(Idempotency { key: key.into(), body_hash, window: 24 * 60 * 60 * 1_000 })
+}
+
+fn key_for(key: &str, body_hash: u64, window: Millis) -> Option<Idempotency> {
+    Some(Idempotency { key: key.into(), body_hash, window })
 }

@@ -32,6 +32,7 @@ impl Durable {
         let id = match record {
             Record::Submitted { task, .. }
             | Record::Retry { task, .. }
+            | Record::Started { task, .. }
             | Record::CancelRequested { task }
             | Record::Finished { task, .. } => *task,
         };
@@ -63,6 +64,7 @@ impl Durable {
                 counts_grow(id, entry.attempts, *attempts)?;
                 (entry.state, entry.attempts, entry.void) = (*state, *attempts, *void);
             }
+            Record::Started { .. } => {}
             Record::CancelRequested { .. } => {
                 promise!(!entry.cancel_requested, "P2: {id:?} is cancelled twice");
                 entry.cancel_requested = true;

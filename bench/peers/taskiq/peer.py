@@ -1,0 +1,38 @@
+"""taskiq on a Redis stream, with results in Redis.
+
+One driver process and a worker of two processes, one for each core. There is no bulk submit: the bulk figure has 64 single
+submits under way, like the other one.
+
+Fair, because: a stream with acknowledgements is taskiq-redis's broker that does not lose tasks when a worker dies
+(its list broker does), and each task's result is kept: that is the record that is counted.
+"""
+
+import install
+from peer import Site, Variant
+
+PROCESSES = 2
+
+
+def variants(site: Site) -> list[Variant]:
+    stores = site.redis()
+    here = site.here / "taskiq"
+    requirements = here / "requirements.txt"
+    python = install.venv(site, "taskiq", requirements)
+    version = install.pinned_version(requirements, "taskiq")
+    return [
+        Variant(
+            peer="taskiq",
+            version=version,
+            store=store,
+            driver=[str(python), str(here / "driver.py")],
+            worker=[str(python), "-m", "taskiq", "worker", "tasks:broker", "--workers", str(PROCESSES), "--log-level", "WARNING"],
+            configured=f"1 worker of {PROCESSES} processes, stream broker, results in Redis; no bulk submit",
+            environment={"PYTHONPATH": f"{here}:{site.here / 'python'}"},
+            batch_share=0.5,
+            single_share=0.25,
+        )
+        for store in stores
+    ]
+
+
+PEERS = {"taskiq": variants}
