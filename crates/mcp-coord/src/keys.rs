@@ -19,3 +19,13 @@ pub fn instance(cluster: &str, service: &str, instance_id: &str) -> String {
 pub fn partition(cluster: &str, partition: u32) -> String {
     format!("/mcp/{cluster}/partitions/{partition}")
 }
+
+/// The owners of all partitions.
+pub fn partitions(cluster: &str) -> String {
+    format!("/mcp/{cluster}/partitions/")
+}
+
+/// How many partitions the cluster has; written once, by whoever comes first.
+pub fn partition_count(cluster: &str) -> String {
+    format!("/mcp/{cluster}/partition-count")
+}

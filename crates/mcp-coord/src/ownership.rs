@@ -64,6 +64,39 @@ impl Ownership {
     pub async fn claim(coord: Arc<dyn Coordinator>, key: String, owner: Bytes, ttl: Duration) -> Self {
         let ttl = ttl.clamp(limits::LEASE_TTL_MIN, limits::LEASE_TTL_MAX);
         let (claim, held_until) = Claimant { coord: &coord, key: &key, owner, ttl }.win().await;
+        Self::keep(coord, key, claim, held_until, ttl)
+    }
+
+    /// Owns `key` if nobody does; `None` when somebody does. Otherwise like [`claim`](Self::claim), but tries once.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]: try again with backoff.
+    ///
+    /// # Cancellation
+    /// As for [`claim`](Self::claim); so rather let it end, which takes a few seconds at most, and release what it won.
+    pub async fn try_claim(
+        coord: Arc<dyn Coordinator>,
+        key: String,
+        owner: Bytes,
+        ttl: Duration,
+    ) -> Result<Option<Self>, Error> {
+        let ttl = ttl.clamp(limits::LEASE_TTL_MIN, limits::LEASE_TTL_MAX);
+        let claimant = Claimant { coord: &coord, key: &key, owner, ttl };
+        let asked = Instant::now();
+        let claim = match claimant.attempt().await {
+            Ok(claim) => claim,
+            Err(Error::Conflict { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let held_until = view_end(asked, ttl);
+        if Instant::now() >= held_until {
+            claimant.give_back(claim.lease).await;
+            return Err(Error::Unavailable { reason: "the claim took longer than its lease".to_owned() });
+        }
+        Ok(Some(Self::keep(coord, key, claim, held_until, ttl)))
+    }
+
+    fn keep(coord: Arc<dyn Coordinator>, key: String, claim: Claim, held_until: Instant, ttl: Duration) -> Self {
         tracing::info!(key, epoch = claim.epoch.0, "owned");
         let view = Arc::new(View { held_until: Mutex::new(held_until), lost: CancellationToken::new() });
         let stop = CancellationToken::new();

@@ -1,6 +1,7 @@
 //! Keeping an instance registered.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -47,7 +48,19 @@ impl Registration {
     /// see the instance after it has died. A record without a time of registration gets the present one.
     ///
     /// Must be called within a tokio runtime.
-    pub fn start(coord: Arc<dyn Coordinator>, cluster: &str, mut record: InstanceRecord, ttl: Duration) -> Self {
+    pub fn start(coord: Arc<dyn Coordinator>, cluster: &str, record: InstanceRecord, ttl: Duration) -> Self {
+        Self::start_with(coord, cluster, record, ttl, watch::channel(BTreeMap::new()).1)
+    }
+
+    /// The same for an instance some of whose labels change while it is registered. `labels` go over those of the record;
+    /// a change is written at once, and again until it is there.
+    pub fn start_with(
+        coord: Arc<dyn Coordinator>,
+        cluster: &str,
+        mut record: InstanceRecord,
+        ttl: Duration,
+        labels: watch::Receiver<BTreeMap<String, String>>,
+    ) -> Self {
         if record.registered_unix_ms == 0 {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             record.registered_unix_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
@@ -57,7 +70,8 @@ impl Registration {
         let keeper = Keeper {
             coord,
             key: keys::instance(cluster, &record.service, &record.instance_id),
-            value: serde_json::to_vec(&record).expect("a record of texts and numbers is JSON").into(),
+            record,
+            labels,
             ttl,
             registered,
             backoff: Backoff::new(PAUSE_FIRST, ttl / RENEWALS_PER_LEASE),
@@ -87,7 +101,8 @@ impl Registration {
 struct Keeper {
     coord: Arc<dyn Coordinator>,
     key: String,
-    value: Bytes,
+    record: InstanceRecord,
+    labels: watch::Receiver<BTreeMap<String, String>>,
     ttl: Duration,
     registered: watch::Sender<bool>,
     backoff: Backoff,
@@ -132,7 +147,7 @@ impl Keeper {
     }
 
     /// Registers under the lease that an earlier attempt left behind, or a new one. Either lasts for its whole time.
-    async fn register(&self, held: &mut Option<LeaseId>) -> Result<LeaseId, Error> {
+    async fn register(&mut self, held: &mut Option<LeaseId>) -> Result<LeaseId, Error> {
         let outcome = self.write(held).await;
         if matches!(outcome, Err(Error::LeaseEnded { .. })) {
             *held = None;
@@ -140,13 +155,34 @@ impl Keeper {
         outcome
     }
 
-    async fn write(&self, held: &mut Option<LeaseId>) -> Result<LeaseId, Error> {
+    async fn write(&mut self, held: &mut Option<LeaseId>) -> Result<LeaseId, Error> {
+        let value = self.value();
         let lease = match *held {
             Some(lease) => self.coord.keep_alive(lease).await.map(|_| lease)?,
             None => *held.insert(self.coord.grant(self.ttl).await?),
         };
-        self.coord.put(&self.key, self.value.clone(), Some(lease)).await?;
+        self.coord.put(&self.key, value, Some(lease)).await?;
         Ok(lease)
+    }
+
+    /// The record with its labels of the moment.
+    fn value(&mut self) -> Bytes {
+        let mut record = self.record.clone();
+        record.labels.extend(self.labels.borrow_and_update().clone());
+        serde_json::to_vec(&record).expect("a record of texts and numbers is JSON").into()
+    }
+
+    /// Waits for the next renewal, or for other labels.
+    async fn rest(&mut self, pause: Duration) {
+        let changed = async {
+            if self.labels.changed().await.is_err() {
+                std::future::pending::<()>().await; // nobody can change them any more
+            }
+        };
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = changed => {}
+        }
     }
 
     /// Renews the lease until it is lost. `until`: the lease cannot end before.
@@ -154,7 +190,7 @@ impl Keeper {
         let interval = self.ttl / RENEWALS_PER_LEASE;
         let mut pause = jittered(interval);
         loop {
-            sleep(pause).await;
+            self.rest(pause).await;
             let asked = Instant::now();
             match self.coord.keep_alive(lease).await {
                 Ok(left) => {
@@ -176,12 +212,17 @@ impl Keeper {
         }
     }
 
-    /// Writes the key again when somebody removed it. When this fails, the next renewal tries again.
+    /// Writes the key again when somebody removed it or the labels have changed. When this fails, the next renewal tries
+    /// again.
     async fn restore(&mut self, lease: LeaseId) {
+        let value = self.value();
         let outcome = match self.coord.get(&self.key).await {
             Ok(None) => {
                 tracing::warn!(key = self.key, "instance was removed, registering it again");
-                self.coord.compare_and_put(&self.key, Expected::Absent, self.value.clone(), Some(lease)).await.map(drop)
+                self.coord.compare_and_put(&self.key, Expected::Absent, value, Some(lease)).await.map(drop)
+            }
+            Ok(Some(found)) if found.lease == Some(lease) && found.value != value => {
+                self.coord.put(&self.key, value, Some(lease)).await.map(drop)
             }
             Ok(Some(found)) => {
                 let displaced = found.lease != Some(lease);

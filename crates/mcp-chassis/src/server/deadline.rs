@@ -27,8 +27,7 @@ pub(super) struct Deadline(Option<Instant>);
 impl Deadline {
     /// From `grpc-timeout`, counted from now. A malformed one counts as none, as the protocol's servers do.
     pub(super) fn of(headers: &HeaderMap) -> Self {
-        let timeout = headers.get("grpc-timeout").and_then(|value| parse(value.to_str().ok()?));
-        Self(timeout.and_then(|timeout| Instant::now().checked_add(timeout)))
+        Self(timeout_of(headers).and_then(|timeout| Instant::now().checked_add(timeout)))
     }
 
     /// Runs `future` no longer than this.
@@ -43,6 +42,11 @@ impl Deadline {
     pub(super) fn limit_body<B>(self, body: B) -> DeadlineBody<B> {
         DeadlineBody { body: Some(body), timer: self.0.map(|deadline| Box::pin(sleep_until(deadline))) }
     }
+}
+
+/// The time that the caller of a gRPC call gave it: `grpc-timeout`; `None` when there is none, or a malformed one.
+pub fn timeout_of(headers: &HeaderMap) -> Option<Duration> {
+    headers.get("grpc-timeout").and_then(|value| parse(value.to_str().ok()?))
 }
 
 fn passed() -> Error {

@@ -21,10 +21,11 @@ mod readiness;
 mod serve;
 mod stack;
 
-use std::{convert::Infallible, fmt, future::Future, io, pin::Pin};
+use std::{collections::BTreeMap, convert::Infallible, fmt, future::Future, io, pin::Pin};
 
 use axum::response::IntoResponse;
 use http::Request;
+use tokio::sync::watch;
 use tonic::{
     body::Body,
     server::NamedService,
@@ -33,6 +34,7 @@ use tonic::{
 use tower::Service;
 
 pub use advertise::address as advertised_address;
+pub use deadline::timeout_of;
 pub use frame_limit::{DECODE_BYTES_MAX, GrpcFrameLimit};
 pub use readiness::Readiness;
 
@@ -64,6 +66,7 @@ pub struct Server {
     descriptor_sets: Vec<&'static [u8]>,
     http: Option<axum::Router>,
     readiness: Readiness,
+    labels: watch::Receiver<BTreeMap<String, String>>,
     on_drain: Option<DrainHook>,
 }
 
@@ -103,6 +106,7 @@ impl Server {
             descriptor_sets: vec![mcp_proto::FILE_DESCRIPTOR_SET],
             http: None,
             readiness: Readiness::new(true),
+            labels: watch::channel(BTreeMap::new()).1,
             on_drain: None,
             service,
         }
@@ -151,6 +155,13 @@ impl Server {
     #[must_use]
     pub fn readiness(mut self, readiness: Readiness) -> Self {
         self.readiness = readiness;
+        self
+    }
+
+    /// Labels of the registration that change while the server runs.
+    #[must_use]
+    pub fn labels(mut self, labels: watch::Receiver<BTreeMap<String, String>>) -> Self {
+        self.labels = labels;
         self
     }
 

@@ -61,7 +61,8 @@ impl Server {
             () = stop.cancelled() => {}
             () = follow_readiness(&self.readiness, &health, &probes, || {
                 registration.get_or_insert_with(|| {
-                    Registration::start(coord.clone(), &self.cluster, record.clone(), self.settings.lease_ttl)
+                    let (ttl, labels) = (self.settings.lease_ttl, self.labels.clone());
+                    Registration::start_with(coord.clone(), &self.cluster, record.clone(), ttl, labels)
                 });
             }) => {}
         }

@@ -73,6 +73,7 @@ macro_rules! conformance {
             an_instance_is_registered_until_it_deregisters
             an_instance_registers_again_after_its_lease_was_lost
             an_instance_registers_again_after_its_key_was_removed
+            an_instance_shows_its_labels_of_the_moment
             a_dropped_registration_removes_its_instance
         }
     };

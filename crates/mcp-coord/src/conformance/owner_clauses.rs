@@ -1,6 +1,7 @@
 //! Clauses about what is built on the trait: ownership and registration.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -9,10 +10,13 @@ use std::{
 };
 
 use futures_util::{FutureExt as _, future::join_all};
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 
 use super::{LEASE_LONG, LEASE_SHORT, SOON, eventually, instance, text};
-use crate::{Coordinator, InstanceRecord, LeaseId, Ownership, Registration, keys};
+use crate::{Coordinator, InstanceRecord, KeyValue, LeaseId, Ownership, Registration, keys};
 
 const KEY: &str = "/owned/1";
 /// A name that starts with the key's: another key.
@@ -130,6 +134,25 @@ pub async fn an_instance_registers_again_after_its_key_was_removed(coord: Arc<dy
     eventually(&coord, &key, |entry| entry.is_some()).await;
     assert!(coord.delete(&key).await.unwrap());
     eventually(&coord, &key, |entry| entry.is_some()).await;
+}
+
+/// Labels that change while the instance is registered are seen at once, under the lease it has.
+pub async fn an_instance_shows_its_labels_of_the_moment(coord: Arc<dyn Coordinator>) {
+    let key = keys::instance(CLUSTER, "conformance", "a");
+    let label = |value: &str| BTreeMap::from([("colour".to_owned(), value.to_owned())]);
+    let shown = |value: &'static str| {
+        move |entry: Option<&KeyValue>| {
+            let record = entry.and_then(|entry| serde_json::from_slice::<InstanceRecord>(&entry.value).ok());
+            record.is_some_and(|record| record.labels["colour"] == value)
+        }
+    };
+    let (labels, receiver) = watch::channel(label("red"));
+    let _registration = Registration::start_with(Arc::clone(&coord), CLUSTER, instance("a"), LEASE_LONG, receiver);
+    eventually(&coord, &key, shown("red")).await;
+    let lease = lease_of(&coord, &key).await;
+    labels.send(label("blue")).expect("the registration listens");
+    timeout(SOON, eventually(&coord, &key, shown("blue"))).await.expect("long before the next renewal");
+    assert_eq!(lease_of(&coord, &key).await, lease);
 }
 
 /// Dropping a registration removes the instance long before its lease ends.
