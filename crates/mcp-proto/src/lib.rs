@@ -5,6 +5,7 @@
 pub mod error;
 pub mod id;
 pub mod json;
+pub mod partition;
 mod task_state;
 
 pub use error::{Code, Error};

@@ -52,15 +52,21 @@ impl Tried {
     }
 }
 
-/// Draws an instance that was not tried, `None` when none is left. One whose connect failed a moment ago is only
+/// Draws an instance that was not tried, `None` when none is left. The owner of `home` comes first, if the call has
+/// one and the owner is known: any other would only pass the call on. One whose connect failed a moment ago is only
 /// drawn when there is no other; it then says so at once.
-pub(crate) fn pick(endpoints: &[Rc<Endpoint>], tried: &Tried, dice: &Dice) -> Option<usize> {
+pub(crate) fn pick(endpoints: &[Rc<Endpoint>], tried: &Tried, home: Option<u16>, dice: &Dice) -> Option<usize> {
     if let [_only] = endpoints {
         return (!tried.has(0)).then_some(0);
     }
     let now = Instant::now();
     let untried = |index: usize| !tried.has(index);
     let promising = |index: usize| untried(index) && endpoints[index].backing_off(now).is_none();
+    let owner =
+        home.and_then(|home| (0..endpoints.len()).find(|index| promising(*index) && endpoints[*index].owns(home)));
+    if owner.is_some() {
+        return owner;
+    }
     draw(endpoints, promising, dice, now).or_else(|| draw(endpoints, untried, dice, now))
 }
 

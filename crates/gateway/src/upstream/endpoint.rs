@@ -13,6 +13,7 @@ use http::{
 };
 use hyper::body::Incoming;
 use mcp_coord::InstanceRecord;
+use mcp_proto::partition::{OWNED_LABEL, OwnedPartitions};
 use tokio::{sync::Notify, time::Instant};
 
 use super::{connection::Connection, load::Load};
@@ -43,6 +44,7 @@ pub(crate) struct Endpoint {
     failures: Cell<u32>,
     retry_at: Cell<Option<Instant>>,
     load: Load,
+    owned: Cell<Option<OwnedPartitions>>,
 }
 
 /// What tells one endpoint from another.
@@ -75,6 +77,7 @@ impl Endpoint {
             failures: Cell::new(0),
             retry_at: Cell::new(None),
             load: Load::new(record.weight, Instant::now()),
+            owned: Cell::new(owned(record)),
         }))
     }
 
@@ -88,6 +91,16 @@ impl Endpoint {
         self.record.address == record.address
             && self.record.weight == record.weight
             && self.record.registered_unix_ms == record.registered_unix_ms
+    }
+
+    /// Takes over what may change while the connections stay.
+    pub(crate) fn refresh(&self, record: &InstanceRecord) {
+        self.owned.set(owned(record));
+    }
+
+    /// True when it says that it owns the partition of this home.
+    pub(crate) fn owns(&self, home: u16) -> bool {
+        self.owned.get().is_some_and(|owned| owned.has_home(home))
     }
 
     /// What one more call here costs; less is better.
@@ -167,6 +180,10 @@ impl Endpoint {
         let doubled = self.settings.backoff_min.saturating_mul(1 << self.failures.get().min(DOUBLINGS_MAX));
         doubled.min(self.settings.backoff_max).mul_f64(rand::random_range(0.5..=1.0))
     }
+}
+
+fn owned(record: &InstanceRecord) -> Option<OwnedPartitions> {
+    OwnedPartitions::parse(record.labels.get(OWNED_LABEL)?)
 }
 
 /// One more call of an endpoint, until dropped.

@@ -11,7 +11,7 @@ use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Duration};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use mcp_client::discovery::Instances;
-use mcp_proto::{Code, Error};
+use mcp_proto::{Code, Error, partition};
 use tokio::time::Instant;
 
 use self::{
@@ -68,7 +68,10 @@ impl Upstreams {
             let endpoints = instances.by_grpc_service(name).iter().filter_map(|record| {
                 let kept = known.get(&endpoint::key(record)).filter(|endpoint| endpoint.is_for(record));
                 let endpoint = match kept {
-                    Some(endpoint) => Rc::clone(endpoint),
+                    Some(endpoint) => {
+                        endpoint.refresh(record);
+                        Rc::clone(endpoint)
+                    }
                     None => Endpoint::new(record, Rc::clone(&self.settings), self.instruments.clone())?,
                 };
                 known.insert(endpoint.key(), Rc::clone(&endpoint));
@@ -101,10 +104,12 @@ impl Upstreams {
         measured: bool,
     ) -> Result<(Response<Incoming>, Lease), Error> {
         let endpoints = self.endpoints(service)?;
+        let key = request.headers().get(partition::KEY_METADATA).and_then(|key| key.to_str().ok());
+        let home = key.and_then(partition::home_of_key);
         let mut tried = Tried::default();
         let mut full = false;
         for _ in 0..TRIES_MAX {
-            let Some(index) = balance::pick(&endpoints, &tried, &self.dice) else {
+            let Some(index) = balance::pick(&endpoints, &tried, home, &self.dice) else {
                 break;
             };
             let lease = match endpoints[index].lease(measured).await {

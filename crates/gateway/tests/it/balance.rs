@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use mcp_proto::{
-    Code, Error,
+    Code, Error, TaskId,
+    partition::{KEY_METADATA, OWNED_LABEL, of_home},
     scheduler::v1::{GetTaskRequest, WatchTasksRequest, task_service_client::TaskServiceClient},
 };
 use testkit::eventually;
@@ -54,6 +55,46 @@ async fn calls_in_flight_are_spread_evenly() {
     for call in calls {
         call.await.unwrap().unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_call_about_a_partition_goes_to_its_owner() {
+    let (one, two) = (Backend::start("one").await, Backend::start("two").await);
+    let owning = |backend: &Backend, partitions: &str| {
+        let mut record = backend.record.clone();
+        record.labels.insert(OWNED_LABEL.to_owned(), partitions.to_owned());
+        record
+    };
+    let cluster = Cluster::with(&[]).await;
+    let home = TaskId::home_of("shop", "mail");
+    let (owned, others) = if of_home(home, 2) == 0 { ("2:0", "2:1") } else { ("2:1", "2:0") };
+    let client = TaskServiceClient::new(cluster.channel().await);
+    let by_key = async |key: &str| {
+        let mut request = tonic::Request::new(GetTaskRequest { task_id: "7".into() });
+        request.metadata_mut().insert(KEY_METADATA, key.parse().unwrap());
+        client.clone().get_task(request).await.map(|answer| answer.into_inner().task.unwrap().worker_id)
+    };
+    // The second time the partition has moved.
+    for (first, second, owner) in [(owned, others, "one"), (others, owned, "two")] {
+        register(&cluster.coord, &owning(&one, first)).await;
+        register(&cluster.coord, &owning(&two, second)).await;
+        eventually(LIMIT, || async {
+            let found = by_key("shop/mail").await;
+            if found.as_ref().is_ok_and(|name| name == owner) { Ok(()) } else { Err(format!("{found:?}")) }
+        })
+        .await;
+        let id = TaskId::new(1, 2, home, 3).to_string();
+        for key in ["shop/mail", &id].into_iter().cycle().take(50) {
+            assert_eq!(by_key(key).await.unwrap(), owner);
+        }
+    }
+    // The owner is gone: any other will do.
+    deregister(&cluster.coord, &owning(&two, owned)).await;
+    eventually(LIMIT, || async {
+        let found = by_key("shop/mail").await;
+        if found.as_ref().is_ok_and(|name| name == "one") { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+    .await;
 }
 
 #[tokio::test]
