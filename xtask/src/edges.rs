@@ -10,12 +10,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("mcp-proto", &[]),
     ("mcp-engine", &[]),
     ("mcp-cron", &[]),
+    ("mcp-flow", &[]),
     ("mcp-coord", &["mcp-proto"]),
     ("mcp-chassis", &["mcp-coord", "mcp-proto"]),
     ("mcp-client", &["mcp-coord", "mcp-proto"]),
     ("gateway", SERVICE),
     ("registry", SERVICE),
-    ("scheduler", &["mcp-client", "mcp-coord", "mcp-chassis", "mcp-proto", "mcp-engine", "mcp-cron"]),
+    ("scheduler", &["mcp-client", "mcp-coord", "mcp-chassis", "mcp-proto", "mcp-engine", "mcp-cron", "mcp-flow"]),
     ("worker", SERVICE),
     ("mcp", EVERYTHING),
     ("log-report", SERVICE),
@@ -33,6 +34,7 @@ const EVERYTHING: &[&str] = &[
     "mcp-chassis",
     "mcp-engine",
     "mcp-cron",
+    "mcp-flow",
     "mcp-proto",
     "gateway",
     "registry",
@@ -48,8 +50,11 @@ const RESERVED: &[(&str, &[&str])] = &[("etcd-client", &["mcp-coord"])];
 
 /// Crates from outside that some must not use, not even in tests: the crate, and who. The engine and the crates beside
 /// it have no clock, no randomness and no I/O, so that a seed means the same run for ever.
-const FORBIDDEN: &[(&str, &[&str])] =
-    &[("mcp-engine", &["tokio", "tonic", "rand"]), ("mcp-cron", &["tokio", "tonic", "rand"])];
+const FORBIDDEN: &[(&str, &[&str])] = &[
+    ("mcp-engine", &["tokio", "tonic", "rand"]),
+    ("mcp-cron", &["tokio", "tonic", "rand"]),
+    ("mcp-flow", &["tokio", "tonic", "rand"]),
+];
 
 /// Every edge that is not allowed, in words.
 pub(crate) fn check(packages: &[Package]) -> Vec<String> {
