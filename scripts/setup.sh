@@ -1,20 +1,46 @@
 #!/bin/sh
-# Sees to it that what the tests need is there: etcd. Says in one line what to install when it may not do so itself.
+# Sees to it that what the tests need is there: etcd and PostgreSQL. Says in one line what to install when it may not do
+# so itself.
 set -eu
 
 # Debian puts it into /usr/bin, others into places that are not always in PATH.
-if command -v etcd >/dev/null 2>&1; then
+has_etcd() {
+  command -v etcd >/dev/null 2>&1
+}
+
+# Debian keeps the server's programs out of PATH, in a folder for each version.
+has_postgres() {
+  for initdb in /usr/lib/postgresql/*/bin/initdb; do
+    if [ -x "$initdb" ]; then
+      return 0
+    fi
+  done
+  command -v initdb >/dev/null 2>&1
+}
+
+install() {
+  apt-get install --yes --quiet --quiet --no-install-recommends "$@" ||
+    { apt-get update --quiet --quiet && apt-get install --yes --quiet --quiet --no-install-recommends "$@"; }
+}
+
+packages=
+has_etcd || packages="etcd-server"
+has_postgres || packages="$packages postgresql"
+if [ -z "$packages" ]; then
   exit 0
 fi
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-  echo "setup: installing etcd-server for the tests"
+  echo "setup: installing for the tests: $packages"
   export DEBIAN_FRONTEND=noninteractive
-  # Its service must not start: the tests run etcd processes of their own.
-  if { apt-get install --yes --quiet --quiet --no-install-recommends etcd-server ||
-    { apt-get update --quiet --quiet && apt-get install --yes --quiet --quiet --no-install-recommends etcd-server; }; } \
-    >/dev/null 2>&1 && command -v etcd >/dev/null 2>&1; then
+  # Their services must not start, nor must a cluster be made: the tests run processes of their own.
+  if ! has_postgres && [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+    mkdir -p /etc/postgresql-common
+    echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.conf
+  fi
+  # shellcheck disable=SC2086 # a list of words
+  if install $packages >/dev/null 2>&1 && has_etcd && has_postgres; then
     exit 0
   fi
 fi
-echo "setup: the tests need etcd 3.4 or later: install the package etcd-server (Debian, Ubuntu) or etcd, or put the binary into PATH" >&2
+echo "setup: the tests need etcd 3.4 or later and PostgreSQL 13 or later: install the packages etcd-server and postgresql (Debian, Ubuntu), or put etcd and initdb into PATH" >&2
 exit 1

@@ -18,6 +18,18 @@ use crate::eventually;
 /// How much of its output is shown when a test fails, in bytes.
 const OUTPUT_SHOWN_MAX: usize = 20_000;
 
+/// Clock ticks in a second, as `/proc` counts them: fixed on Linux.
+const TICKS_PER_SECOND: u64 = 100;
+
+/// Processor time that a process, and its children that have ended, used so far. Zero once it is gone.
+pub fn cpu_time(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Four fields, the 12th to 15th after the name, which is in brackets and may contain anything.
+    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
+    let ticks: u64 = fields.skip(11).take(4).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND)
+}
+
 /// A running child process.
 #[derive(Debug)]
 pub struct Process {
