@@ -1,5 +1,6 @@
 #!/bin/sh
-# The demo: `mcp dev` with data that is thrown away, the log-report job through its gateway, and then everything stops.
+# The demo: `mcp dev` with data that is thrown away, the log-report workflow through its gateway, its report compared with
+# one that is computed without it, and then everything stops.
 # Needs the release binaries; `make demo` builds them.
 set -eu
 cd "$(dirname "$0")/.."
@@ -50,9 +51,15 @@ done
 
 cat "$work/dev.log"
 echo
-"$bin/log-report" --gateway "$url" --lines 100000 --parts 8 --seed 42
+"$bin/log-report" prepare --folder "$work/job" --lines 100000 --parts 8 --seed 42
+# The steps are shown as they go; the workflow as JSON goes to the file.
+"$bin/mcp" --gateway "$url" --output json --timeout 15m workflow submit -f examples/log-report/log-report.yaml \
+  --input-file "$work/job/input.json" --wait >"$work/workflow.json"
+echo
+"$bin/log-report" check --folder "$work/job" --workflow "$work/workflow.json"
 echo
 echo "what the platform has kept of it:"
+"$bin/mcp" --gateway "$url" workflow list
 "$bin/mcp" --gateway "$url" list --limit 10
 echo
 echo "stopping"

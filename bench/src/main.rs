@@ -7,6 +7,8 @@
 
 mod figure;
 mod load;
+mod replicas;
+mod scenarios;
 mod system;
 
 use clap::Parser;
@@ -36,7 +38,7 @@ async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let program = system::program(args.mcp)?;
     let mut summary = figure::Summary::default();
-    for scenario in load::SCENARIOS {
+    for scenario in scenarios::ALL {
         if scenario.figures.iter().any(|name| name.contains(&args.filter)) {
             for figure in figure::median_of(args.runs, || scenario.run(&program)).await? {
                 println!("{figure}");

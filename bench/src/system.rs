@@ -5,11 +5,13 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context, bail};
 use mcp_client::Client;
 use tempfile::TempDir;
+use testkit::Postgres;
 
 /// The `mcp` program: the one named, or the one built beside this program.
 pub(crate) fn program(named: Option<PathBuf>) -> anyhow::Result<PathBuf> {
@@ -23,27 +25,62 @@ pub(crate) fn program(named: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     Ok(program)
 }
 
-/// A running `mcp dev`.
-#[derive(Debug)]
-pub(crate) struct System {
-    child: Child,
-    url: String,
-    _data: TempDir,
+/// Where tasks are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StoreKind {
+    /// In the process.
+    Fjall,
+    /// In a PostgreSQL of its own, with its defaults for durability.
+    Postgres,
 }
 
-impl System {
-    /// Starts it without process slots, so that this program's worker gets every task.
-    pub(crate) fn start(program: &Path) -> anyhow::Result<Self> {
+/// How to start the system, and where its data lies.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    program: PathBuf,
+    data: TempDir,
+    postgres: Option<(Postgres, String)>,
+}
+
+impl Setup {
+    /// Empty data.
+    pub(crate) fn new(program: &Path, store: StoreKind) -> anyhow::Result<Self> {
         // Not in /tmp, which may be memory: an fsync there would cost nothing.
         fs::create_dir_all("target/bench")?;
         let data = tempfile::tempdir_in("target/bench")?;
-        let mut child = Command::new(program)
-            .args(["dev", "--port", "0", "--slots", "1", "--data-dir"])
-            .arg(data.path())
+        let postgres = match store {
+            StoreKind::Fjall => None,
+            StoreKind::Postgres => {
+                let server = Postgres::start();
+                let url = server.database();
+                Some((server, url))
+            }
+        };
+        Ok(Self { program: program.to_owned(), data, postgres })
+    }
+
+    /// The `mcp` program.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// The database, when there is one.
+    pub(crate) fn database(&self) -> Option<&str> {
+        self.postgres.as_ref().map(|(_, url)| url.as_str())
+    }
+
+    fn spawn(&self) -> anyhow::Result<(Child, String)> {
+        let mut command = Command::new(&self.program);
+        // Without process slots, so that this program's worker gets every task.
+        command.args(["dev", "--port", "0", "--slots", "1", "--data-dir"]).arg(self.data.path());
+        if let Some((_, url)) = &self.postgres {
+            command.args(["--postgres", url]);
+        }
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .with_context(|| format!("{} does not start", program.display()))?;
+            .with_context(|| format!("{} does not start", self.program.display()))?;
         let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
         let url = loop {
             let line = lines.next().context("mcp dev ended before it said where its gateway is")??;
@@ -53,7 +90,35 @@ impl System {
         };
         // Whoever writes to a full pipe waits for ever.
         std::thread::spawn(move || lines.for_each(drop));
-        Ok(Self { child, url, _data: data })
+        Ok((child, url))
+    }
+}
+
+/// A running `mcp dev`.
+#[derive(Debug)]
+pub(crate) struct System {
+    child: Child,
+    url: String,
+}
+
+impl System {
+    /// Starts it.
+    pub(crate) fn start(setup: &Setup) -> anyhow::Result<Self> {
+        let (child, url) = setup.spawn()?;
+        Ok(Self { child, url })
+    }
+
+    /// Ends it without warning.
+    pub(crate) fn kill(&mut self) {
+        // Both fail only when it is gone already.
+        self.child.kill().unwrap_or_default();
+        self.child.wait().ok();
+    }
+
+    /// Starts it once more on the same data.
+    pub(crate) fn start_again(&mut self, setup: &Setup) -> anyhow::Result<()> {
+        (self.child, self.url) = setup.spawn()?;
+        Ok(())
     }
 
     /// Where the gateway answers.
@@ -68,17 +133,41 @@ impl System {
 
     /// Its resident memory in bytes.
     pub(crate) fn resident(&self) -> anyhow::Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse()?;
-        Ok(kib * 1024)
+        Ok(self.number_in("status", "VmRSS:")? * 1024)
+    }
+
+    /// Bytes it had written to disk.
+    pub(crate) fn written(&self) -> anyhow::Result<u64> {
+        self.number_in("io", "write_bytes:")
+    }
+
+    /// Processor time it took so far.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let (_, fields) = stat.rsplit_once(')').context("no name in stat")?;
+        let mut times = fields.split_whitespace().skip(11).map(str::parse::<u64>);
+        let ticks = times.next().context("no utime")?? + times.next().context("no stime")??;
+        // Linux counts in hundredths of a second on every platform that we run on.
+        Ok(Duration::from_millis(ticks * 10))
+    }
+
+    /// Commits of the store so far.
+    pub(crate) async fn commits(&self) -> anyhow::Result<f64> {
+        let answer = testkit::http::send(&self.url, http::Method::GET, "/metrics", "").await;
+        let text = String::from_utf8_lossy(&answer.body);
+        let count = text.lines().filter(|line| line.starts_with("mcp_scheduler_commit_seconds_count"));
+        count.filter_map(|line| line.rsplit(' ').next()).map(|value| Ok(value.parse::<f64>()?)).sum()
+    }
+
+    fn number_in(&self, file: &str, name: &str) -> anyhow::Result<u64> {
+        let text = fs::read_to_string(format!("/proc/{}/{file}", self.child.id()))?;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("no {name}"))?;
+        Ok(line.trim().trim_end_matches(" kB").trim().parse()?)
     }
 }
 
 impl Drop for System {
     fn drop(&mut self) {
-        // Both fail only when it is gone already.
-        self.child.kill().unwrap_or_default();
-        self.child.wait().ok();
+        self.kill();
     }
 }

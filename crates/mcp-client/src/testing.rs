@@ -22,7 +22,7 @@ use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 
 /// How long a test waits for what must come.
-pub const SOON: Duration = Duration::from_secs(10);
+pub const SOON: Duration = Duration::from_secs(30);
 /// Messages and sessions that a test has not looked at yet.
 const WAITING_MAX: usize = 1_024;
 
@@ -116,6 +116,7 @@ pub struct FakeSession {
     credits: u32,
     results: VecDeque<AttemptResult>,
     handed_back: VecDeque<AttemptRef>,
+    reported: VecDeque<AttemptRef>,
     pings: u64,
     pong: u64,
 }
@@ -132,6 +133,26 @@ impl FakeSession {
     /// When the worker does not read.
     pub async fn say(&self, message: OpenSessionResponse) {
         timeout(SOON, self.outbound.send(Ok(message))).await.expect("the worker reads").unwrap_or_default();
+    }
+
+    /// Says that these attempts are another replica's.
+    pub async fn disown(&self, attempts: &[AttemptRef]) {
+        self.say(OpenSessionResponse { not_mine: attempts.to_vec(), ..OpenSessionResponse::default() }).await;
+    }
+
+    /// Takes attempts over that the worker reported.
+    pub async fn adopt(&self, attempts: &[AttemptRef]) {
+        self.say(OpenSessionResponse { adopted: attempts.to_vec(), ..OpenSessionResponse::default() }).await;
+    }
+
+    /// Gives up attempts that the worker reported.
+    pub async fn revoke(&self, attempts: &[AttemptRef]) {
+        self.say(OpenSessionResponse { revoked: attempts.to_vec(), ..OpenSessionResponse::default() }).await;
+    }
+
+    /// Asks for a report of all attempts that are not at home in this session.
+    pub async fn ask_for_report(&self) {
+        self.say(OpenSessionResponse { report: true, ..OpenSessionResponse::default() }).await;
     }
 
     /// Answers the hello.
@@ -169,7 +190,8 @@ impl FakeSession {
         self.say(OpenSessionResponse { acknowledged, ..OpenSessionResponse::default() }).await;
     }
 
-    /// The next message as it is; `None` when the worker ended the session.
+    /// The next message as it is; `None` when the worker ended the session. Credits that the worker wants back are given
+    /// back.
     ///
     /// # Panics
     /// When neither comes soon.
@@ -177,6 +199,11 @@ impl FakeSession {
         let message = timeout(SOON, self.inbound.recv()).await.expect("the worker says something soon")?;
         assert!(message.hello.is_none(), "only the first message says hello");
         self.credits += message.credits;
+        if message.reclaim > 0 {
+            let credits = message.reclaim.min(self.credits);
+            self.credits -= credits;
+            self.say(OpenSessionResponse { reclaimed: Some(credits), ..OpenSessionResponse::default() }).await;
+        }
         self.pong = self.pong.max(message.pong);
         for logs in &message.logs {
             let attempt = logs.attempt.clone().unwrap_or_default();
@@ -198,13 +225,29 @@ impl FakeSession {
         }
     }
 
-    /// The next attempt that is handed back; what comes before it is kept.
+    /// The next attempt that is handed back, and acknowledges it; what comes before it is kept.
     ///
     /// # Panics
     /// When none comes soon.
     pub async fn handed_back(&mut self) -> AttemptRef {
         loop {
             match self.handed_back.pop_front() {
+                Some(attempt) => {
+                    self.acknowledge(&attempt).await;
+                    return attempt;
+                }
+                None => self.hear().await,
+            }
+        }
+    }
+
+    /// The next attempt that is reported as running, and without a home; what comes before it is kept.
+    ///
+    /// # Panics
+    /// When none comes soon.
+    pub async fn reported(&mut self) -> AttemptRef {
+        loop {
+            match self.reported.pop_front() {
                 Some(attempt) => return attempt,
                 None => self.hear().await,
             }
@@ -240,8 +283,7 @@ impl FakeSession {
     /// When it does not soon.
     pub async fn ended(&mut self) {
         while let Some(message) = self.next().await {
-            self.results.extend(message.results);
-            self.handed_back.extend(message.handed_back);
+            self.keep(message);
         }
     }
 
@@ -252,8 +294,13 @@ impl FakeSession {
 
     async fn hear(&mut self) {
         let message = self.next().await.expect("the session goes on");
+        self.keep(message);
+    }
+
+    fn keep(&mut self, message: OpenSessionRequest) {
         self.results.extend(message.results);
         self.handed_back.extend(message.handed_back);
+        self.reported.extend(message.running);
     }
 }
 
@@ -314,6 +361,7 @@ impl WorkerSessionService for Service {
             outbound,
             results: VecDeque::new(),
             handed_back: VecDeque::new(),
+            reported: VecDeque::new(),
             pings: 0,
             pong: 0,
         };

@@ -22,4 +22,34 @@ pub(crate) enum Fault {
     CancelLost,
     /// The queue's limit does not hold.
     QueueUnbounded,
+    /// The permit of a lost attempt does not come back.
+    PermitLeaked,
+    /// Attempts that may run after a change of owners do not count under limits.
+    HeldNotCounted,
+    /// A key that was shut never opens again.
+    LaneNotWoken,
+    /// A pause of a queue has no effect.
+    PauseIgnored,
+    /// A rate has no effect.
+    RateIgnored,
+    /// Rates start with everything saved up after a change of owners.
+    RateStartsFull,
+    /// The name of a task that ended stays taken.
+    UniqueKept,
+    /// A name is not compared with those of other tasks.
+    UniqueUnchecked,
+    /// A task that runs at most once is started without a record of it.
+    StartNotPersisted,
+    /// A task that runs at most once is started again when its attempt is lost.
+    StartedAgain,
+    /// A failure that is never to be tried again is.
+    RetriedAnyway,
+    /// Waiting does not make up for priority.
+    AgeIgnored,
+    /// A key pays nothing for its turns.
+    TurnsFree,
+    /// Tokens carry the epoch of whichever partition was opened last under the highest one.
+    EpochsMixed,
+    /// Closing a partition leaves the names of its tasks taken.
+    NamesNotClosed,
 }

@@ -56,6 +56,19 @@ impl Keys {
         Some(name.0)
     }
 
+    /// Forgets the keys of a queue; gives how many those were.
+    pub(crate) fn forget_queue(&mut self, queue: Slot) -> usize {
+        let from = (queue, Arc::from(""));
+        let names: Vec<Name> =
+            self.by_name.range(from..).take_while(|((of, _), _)| *of == queue).map(|(name, _)| name.clone()).collect();
+        for name in &names {
+            if let Some(remembered) = self.by_name.remove(name) {
+                self.by_time.remove(&(remembered.forget_at, name.clone()));
+            }
+        }
+        names.len()
+    }
+
     /// When the next one is to be forgotten.
     pub(crate) fn next(&self) -> Option<Millis> {
         self.by_time.first().map(|(at, _)| *at)
@@ -91,6 +104,8 @@ mod tests {
         assert_eq!(keys.get(1, &"a".into(), 29), Some(of(3, 30)));
         assert_eq!(keys.get(1, &"a".into(), 30), None);
         assert_eq!((keys.len(), keys.next()), (2, Some(10)));
+        assert!(keys.insert(3, "b".into(), of(4, 5)));
+        assert_eq!((keys.forget_queue(3), keys.forget_queue(3)), (1, 0));
         assert_eq!([keys.forget_oldest(), keys.forget_oldest(), keys.forget_oldest()], [Some(2), Some(1), None]);
         assert_eq!((keys.len(), keys.next(), keys.check().count()), (0, None, 0));
     }

@@ -18,7 +18,15 @@ mod buckets;
 mod engine;
 mod faults;
 mod idempotency;
+mod index;
 mod intern;
+mod lanes;
+mod limits;
+mod parties;
+mod placement;
+mod pools;
+mod queues;
+mod rate;
 mod retry;
 #[cfg(test)]
 mod sim;
@@ -26,10 +34,14 @@ mod slab;
 mod task;
 mod timers;
 mod types;
+mod uniques;
+mod waiting;
 mod workers;
 
-pub use engine::{Engine, Stats, TaskView};
+pub use engine::{Engine, QueuePage, Serving, Stats, TaskView};
 pub use types::{
-    Applied, AttemptCount, Command, Config, Effect, Failure, Idempotency, Millis, Outcome, QueueKey, Record, Refused,
-    RestoredTask, RetryPolicy, RunningAttempt, State, Submission, TaskId, Token, WorkKind, WorkerId, WorkerSpec,
+    Applied, AttemptCount, Command, Config, Dispatch, Effect, Explanation, Failure, Holder, Idempotency, Intake,
+    LabelRule, Millis, Mismatch, Operator, Outcome, Partition, Placement, QueueKey, QueueRules, QueueStats, Rate,
+    Reason, Record, Refused, Resources, RestoredTask, RetryPolicy, RunningAttempt, Saturation, State, Strategy,
+    Submission, Taint, TaskId, Token, Toleration, WorkKind, WorkerId, WorkerSpec,
 };

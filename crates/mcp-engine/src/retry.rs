@@ -1,16 +1,20 @@
 //! When a failed attempt is tried again.
 
-use crate::types::{Millis, RetryPolicy};
+use std::sync::Arc;
+
+use crate::types::{Failure, Millis, RetryPolicy, Submission};
 
 /// Longest wait that a worker may ask for: a day, as long as the longest backoff a policy may have.
 pub(crate) const RETRY_AFTER_MAX: Millis = 24 * 60 * 60 * 1_000;
 
-/// The terms of a task that many tasks share: its retry policy and timeouts. The fractions are kept as bits, so that
-/// terms can be compared and ordered.
+/// The terms of a task that many tasks share: how it is tried again, and its timeouts. The fractions are kept as bits,
+/// so that terms can be compared and ordered.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Terms {
     pub(crate) run_timeout: Millis,
     pub(crate) queue_timeout: Option<Millis>,
+    pub(crate) at_most_once: bool,
+    never_retry: Arc<[Arc<str>]>,
     max_attempts: u32,
     initial_backoff: Millis,
     max_backoff: Millis,
@@ -19,17 +23,28 @@ pub(crate) struct Terms {
 }
 
 impl Terms {
-    /// Puts the terms together.
-    pub(crate) fn new(retry: &RetryPolicy, run_timeout: Millis, queue_timeout: Option<Millis>) -> Self {
+    /// The terms of a submission.
+    pub(crate) fn of(submission: &Submission) -> Self {
+        let retry = &submission.retry;
         Self {
-            run_timeout,
-            queue_timeout,
+            run_timeout: submission.run_timeout,
+            queue_timeout: submission.queue_timeout,
+            at_most_once: submission.at_most_once,
+            never_retry: Arc::clone(&submission.never_retry),
             max_attempts: retry.max_attempts,
             initial_backoff: retry.initial_backoff,
             max_backoff: retry.max_backoff,
             multiplier_bits: retry.multiplier.to_bits(),
             jitter_bits: retry.jitter.to_bits(),
         }
+    }
+
+    /// True when a failure, the number `failed` of the task, is the end of it.
+    pub(crate) fn gives_up(&self, failure: &Failure, failed: u32) -> bool {
+        !failure.retryable
+            || self.at_most_once
+            || failed >= self.max_attempts
+            || self.never_retry.iter().any(|name| **name == *failure.name)
     }
 
     /// The retry policy among them.

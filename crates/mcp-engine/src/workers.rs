@@ -3,23 +3,34 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    board::{Board, Free},
+    board::Board,
+    placement::{Offer, difference, room, sum},
+    pools::{Free, Membership},
     slab::{Slab, Slot},
-    types::{Millis, TaskId, WorkerId},
+    types::{Millis, Resources, RunningAttempt, TaskId, Token, WorkerId, WorkerSpec},
 };
 
 /// A worker that has a session, or none but attempts and a lease on them.
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) id: WorkerId,
-    /// The pool it is in while it has a session.
-    pub(crate) pool: Option<Slot>,
+    /// The pools it is in while it has a session.
+    pub(crate) member: Option<Membership>,
     /// Free slots; 0 without a session.
     pub(crate) slots: u32,
     /// Sequence number of its latest assignment.
     turn: u64,
     /// What it runs.
     pub(crate) attempts: BTreeSet<(TaskId, Slot)>,
+    /// What its attempts ask for together.
+    pub(crate) used: Resources,
+    /// Attempts that were taken from it in this session and ask for something: they count until it says that they
+    /// are over.
+    leaving: BTreeMap<TaskId, (Token, Resources)>,
+    /// The task that its next free slot is for.
+    pub(crate) reserved: Option<Slot>,
+    /// How it is listed as free in its base and in its shape.
+    listed: [Option<Free>; 2],
     /// When its lease ends; set without a session.
     pub(crate) lease: Option<Millis>,
 }
@@ -30,6 +41,7 @@ pub(crate) struct Workers {
     entries: Slab<Worker>,
     slots: BTreeMap<WorkerId, Slot>,
     leases: BTreeSet<(Millis, Slot)>,
+    with_session: usize,
 }
 
 impl Workers {
@@ -41,8 +53,18 @@ impl Workers {
     /// The slot of a worker, who may be new: then it has no session, and no lease yet.
     pub(crate) fn ensure(&mut self, id: WorkerId) -> Slot {
         self.find(id).unwrap_or_else(|| {
-            let attempts = BTreeSet::new();
-            let slot = self.entries.insert(Worker { id, pool: None, slots: 0, turn: 0, attempts, lease: None });
+            let slot = self.entries.insert(Worker {
+                id,
+                member: None,
+                slots: 0,
+                turn: 0,
+                attempts: BTreeSet::new(),
+                used: Resources::default(),
+                leaving: BTreeMap::new(),
+                reserved: None,
+                listed: [None, None],
+                lease: None,
+            });
             self.slots.insert(id, slot);
             slot
         })
@@ -51,11 +73,6 @@ impl Workers {
     /// The worker in a slot that is in use.
     pub(crate) fn at(&self, slot: Slot) -> &Worker {
         self.entries.at(slot)
-    }
-
-    /// The worker in a slot that is in use.
-    pub(crate) fn at_mut(&mut self, slot: Slot) -> &mut Worker {
-        self.entries.at_mut(slot)
     }
 
     /// The worker in a slot, if there is one.
@@ -68,6 +85,11 @@ impl Workers {
         self.entries.len()
     }
 
+    /// Workers with a session.
+    pub(crate) const fn with_session(&self) -> usize {
+        self.with_session
+    }
+
     /// Every worker, by slot.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Slot, &Worker)> {
         self.entries.iter()
@@ -76,7 +98,7 @@ impl Workers {
     /// Forgets a worker without a session that runs nothing.
     pub(crate) fn forget_idle(&mut self, slot: Slot) {
         let worker = self.entries.at(slot);
-        if worker.pool.is_none() && worker.attempts.is_empty() {
+        if worker.member.is_none() && worker.attempts.is_empty() {
             self.set_lease(slot, None);
             let worker = self.entries.remove(slot);
             self.slots.remove(&worker.id);
@@ -103,40 +125,142 @@ impl Workers {
         self.leases.len()
     }
 
-    /// Ends a worker's session, if it has one: it leaves its pool and has no free slots.
-    pub(crate) fn end_session(&mut self, slot: Slot, board: &mut Board) {
+    /// Begins a worker's session; it has no free slots yet.
+    pub(crate) fn begin_session(&mut self, slot: Slot, spec: WorkerSpec, board: &mut Board) {
+        let member = board.join(spec, slot);
+        self.entries.at_mut(slot).member = Some(member);
+        self.with_session += 1;
+    }
+
+    /// Ends a worker's session, if it has one: it leaves its pools and has no free slots. Gives the task that its next
+    /// slot was for.
+    pub(crate) fn end_session(&mut self, slot: Slot, board: &mut Board, now: Millis) -> Option<Slot> {
         self.set_slots(slot, 0, board);
-        if let Some(pool) = self.entries.at_mut(slot).pool.take() {
-            board.leave(pool);
+        let worker = self.entries.at_mut(slot);
+        worker.leaving.clear();
+        let reserved = worker.reserved.take();
+        if let Some(member) = worker.member.take() {
+            board.leave(member, slot, now);
+            self.with_session -= 1;
         }
+        reserved
     }
 
     /// Sets how many slots of a worker are free; one without a session has none.
     pub(crate) fn set_slots(&mut self, slot: Slot, slots: u32, board: &mut Board) {
         let worker = self.entries.at_mut(slot);
-        let Some(pool) = worker.pool else { return };
-        if worker.slots > 0 {
-            board.unset_free(pool, Free::new(slot, worker.slots, worker.turn));
-        }
-        worker.slots = slots;
-        if slots > 0 {
-            board.set_free(pool, Free::new(slot, slots, worker.turn));
+        if worker.member.is_some() {
+            worker.slots = slots;
+            self.list(slot, board);
         }
     }
 
     /// Takes one free slot for an attempt.
     pub(crate) fn take_slot(&mut self, slot: Slot, turn: u64, board: &mut Board) {
         let worker = self.entries.at_mut(slot);
-        let slots = worker.slots.checked_sub(1).expect("only a worker with a free slot is given a task");
-        // Out first: the turn is part of its place among the free ones.
-        self.set_slots(slot, 0, board);
-        self.entries.at_mut(slot).turn = turn;
-        self.set_slots(slot, slots, board);
+        worker.slots = worker.slots.checked_sub(1).expect("only a worker with a free slot is given a task");
+        worker.turn = turn;
+        self.list(slot, board);
     }
 
-    /// The entry under which a worker with free slots is to be found in its pool.
-    pub(crate) fn free_entry(&self, slot: Slot) -> Option<Free> {
+    /// Keeps the next free slot of a worker for a task, or does so no more.
+    pub(crate) fn reserve(&mut self, slot: Slot, task: Option<Slot>, board: &mut Board) {
+        self.entries.at_mut(slot).reserved = task;
+        self.list(slot, board);
+    }
+
+    /// Notes that a worker runs an attempt that asks for so much.
+    pub(crate) fn add_attempt(&mut self, slot: Slot, attempt: (TaskId, Slot), request: Resources, board: &mut Board) {
+        let worker = self.entries.at_mut(slot);
+        worker.attempts.insert(attempt);
+        if request != Resources::default() {
+            worker.used = sum(worker.used, request);
+            self.list(slot, board);
+        }
+    }
+
+    /// Notes that it does not any more.
+    pub(crate) fn remove_attempt(
+        &mut self,
+        slot: Slot,
+        attempt: (TaskId, Slot),
+        request: Resources,
+        board: &mut Board,
+    ) {
+        let worker = self.entries.at_mut(slot);
+        worker.attempts.remove(&attempt);
+        if request != Resources::default() {
+            worker.used = difference(worker.used, request);
+            self.list(slot, board);
+        }
+    }
+
+    /// Notes that an attempt that was taken from a worker runs there until the worker says otherwise.
+    pub(crate) fn add_leaving(&mut self, slot: Slot, attempt: RunningAttempt, request: Resources, board: &mut Board) {
+        let worker = self.entries.at_mut(slot);
+        if request != Resources::default() && worker.member.is_some() {
+            worker.leaving.insert(attempt.task, (attempt.token, request));
+            self.list(slot, board);
+        }
+    }
+
+    /// Notes that a worker is done with an attempt that was taken from it; true when it has more room now.
+    pub(crate) fn remove_leaving(&mut self, slot: Slot, attempt: RunningAttempt, board: &mut Board) -> bool {
+        let leaving = &mut self.entries.at_mut(slot).leaving;
+        let is_it = leaving.get(&attempt.task).is_some_and(|(token, _)| *token == attempt.token);
+        if is_it {
+            leaving.remove(&attempt.task);
+            self.list(slot, board);
+        }
+        is_it
+    }
+
+    /// What a worker has room for. One without a session has none.
+    pub(crate) fn offer(&self, slot: Slot, board: &Board) -> Offer {
         let worker = self.entries.at(slot);
-        (worker.slots > 0).then(|| Free::new(slot, worker.slots, worker.turn))
+        let capacity = worker.member.map(|member| board.pool(member.shape).spec.capacity).unwrap_or_default();
+        let used = worker.leaving.values().fold(worker.used, |used, (_, request)| sum(used, *request));
+        let attempts = worker.attempts.len();
+        Offer { capacity, free: difference(capacity, used), slots: worker.slots, attempts }
+    }
+
+    /// Lists a worker as free in its pools, or not, as it is now.
+    pub(crate) fn list(&mut self, slot: Slot, board: &mut Board) {
+        let Some(member) = self.entries.at(slot).member else { return };
+        let listed = self.listing(slot, member, board);
+        let before = std::mem::replace(&mut self.entries.at_mut(slot).listed, listed);
+        board.list(member.base, before[0], listed[0]);
+        board.list(member.shape, before[1], listed[1]);
+    }
+
+    fn listing(&self, slot: Slot, member: Membership, board: &Board) -> [Option<Free>; 2] {
+        let worker = self.entries.at(slot);
+        if worker.slots == 0 || worker.reserved.is_some() {
+            return [None, None];
+        }
+        let slots = u64::from(worker.slots);
+        let base = Free::new(slot, slots, worker.turn);
+        let shape = (board.pool(member.shape).served > 0).then(|| {
+            let offer = self.offer(slot, board);
+            Free::new(slot, (u64::from(room(offer.free, offer.capacity)) << 32) | slots, worker.turn)
+        });
+        [Some(base), shape]
+    }
+
+    /// True when a worker is listed in its pools exactly as it is. For checks.
+    pub(crate) fn is_listed(&self, slot: Slot, board: &Board) -> bool {
+        let worker = self.entries.at(slot);
+        let Some(member) = worker.member else { return worker.listed == [None, None] };
+        let [base, shape] = self.listing(slot, member, board);
+        let base_known = base.is_none_or(|free| board.pool(member.base).free.contains(&free));
+        let shape_known = worker.listed[1].is_none_or(|free| board.pool(member.shape).free.contains(&free));
+        let is_active = board.pool(member.shape).served > 0;
+        worker.listed[0] == base && base_known && shape_known && (!is_active || worker.listed[1] == shape)
+    }
+
+    /// Attempts that were taken from workers and count until they say that they are over. For checks.
+    pub(crate) fn leaving(&self, slot: Slot) -> impl Iterator<Item = RunningAttempt> {
+        let leaving = self.entries.at(slot).leaving.iter();
+        leaving.map(|(task, (token, _))| RunningAttempt { task: *task, token: *token })
     }
 }

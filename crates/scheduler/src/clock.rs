@@ -33,6 +33,13 @@ pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// A moment as the wire has it.
+pub(crate) fn wire_time(unix_ms: u64) -> prost_types::Timestamp {
+    let seconds = i64::try_from(unix_ms / 1_000).unwrap_or(i64::MAX);
+    let nanos = i32::try_from(unix_ms % 1_000).unwrap_or_default() * 1_000_000;
+    prost_types::Timestamp { seconds, nanos }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, Instant};

@@ -1,9 +1,13 @@
 //! Settings of the scheduler.
 
+mod postgres;
+
 use std::{path::PathBuf, time::Duration};
 
 use mcp_chassis::{CoordSettings, ServiceConfig, ServiceSettings, TelemetrySettings, settings::Error};
 use serde::{Deserialize, Serialize};
+
+pub use self::postgres::{DatabaseUrl, Postgres, StoreKind};
 
 /// Port on which a scheduler listens unless told otherwise.
 pub const PORT: u16 = 7102;
@@ -55,13 +59,25 @@ impl ServiceConfig for Config {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
+    /// Where tasks are kept. Replicas that share a store share the work; an embedded one is for one replica at a time.
+    pub store: StoreKind,
+    /// `[scheduler.postgres]`: used when `store` is `postgres`.
+    pub postgres: Postgres,
     /// Folder of the embedded store. One scheduler at a time has it open.
     pub data_dir: PathBuf,
     /// Block cache of the store, in bytes.
     pub store_cache_bytes: u64,
-    /// Requests that may wait for the partition's loop; more are refused as OVERLOADED.
+    /// Partitions of the cluster, a power of two, 1 to 256. The same for every scheduler of the cluster, for ever: queues are
+    /// spread over them.
+    pub partitions: u16,
+    /// How long a call may wait while its partition has no owner, at most 5 min.
+    #[serde(with = "humantime_serde")]
+    pub route_wait: Duration,
+    /// Calls that may wait like that at a time; more are refused as OVERLOADED.
+    pub route_waiting_max: usize,
+    /// Requests that may wait for the loop; more are refused as OVERLOADED.
     pub inbox_len_max: usize,
-    /// Bytes of submitted tasks that may wait for the partition's loop; more are refused as OVERLOADED.
+    /// Bytes of submitted tasks that may wait for the loop; more are refused as OVERLOADED.
     pub inbox_bytes_max: usize,
     /// Requests that are applied before a commit, at most.
     pub batch_requests_max: usize,
@@ -90,6 +106,8 @@ pub struct Settings {
     pub tasks_max: usize,
     /// Queues that hold tasks.
     pub queues_max: usize,
+    /// Unfinished workflows in all.
+    pub workflows_max: usize,
     /// How long an idempotency key is remembered.
     #[serde(with = "humantime_serde")]
     pub idempotency_window: Duration,
@@ -98,6 +116,9 @@ pub struct Settings {
     /// How long finished tasks and their logs are kept.
     #[serde(with = "humantime_serde")]
     pub retention: Duration,
+    /// How long the ledgers of schedules are kept: what ran longer ago may run again in a backfill.
+    #[serde(with = "humantime_serde")]
+    pub ledger_retention: Duration,
     /// How often old tasks are looked for.
     #[serde(with = "humantime_serde")]
     pub sweep_interval: Duration,
@@ -122,8 +143,13 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            store: StoreKind::Embedded,
+            postgres: Postgres::default(),
             data_dir: PathBuf::from("./data/scheduler"),
             store_cache_bytes: 64 * MIB_U64,
+            partitions: 16,
+            route_wait: Duration::from_secs(10),
+            route_waiting_max: 10_000,
             inbox_len_max: 4_096,
             inbox_bytes_max: 256 * MIB,
             batch_requests_max: 1_024,
@@ -138,9 +164,11 @@ impl Default for Settings {
             queue_len_max: 2_000_000,
             tasks_max: 4_000_000,
             queues_max: 100_000,
+            workflows_max: 100_000,
             idempotency_window: Duration::from_secs(24 * 3600),
             idempotency_keys_max: 1_000_000,
             retention: Duration::from_secs(7 * 24 * 3600),
+            ledger_retention: Duration::from_secs(90 * 24 * 3600),
             sweep_interval: Duration::from_secs(30),
             log_bytes_max: 8 * MIB_U64,
             log_lines_max: 100_000,
@@ -160,6 +188,8 @@ const MIB_U64: u64 = 1024 * 1024;
 const WORKER_LEASE: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 /// Shortest and longest [`Settings::ping_interval`].
 const PING_INTERVAL: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
+/// Longest [`Settings::route_wait`].
+const ROUTE_WAIT_MAX: Duration = Duration::from_secs(300);
 /// Most bytes of an inbox: what a semaphore can count, in KiB.
 const INBOX_BYTES_MAX: usize = 64 * 1024 * MIB;
 
@@ -185,6 +215,7 @@ impl Settings {
     #[allow(clippy::result_large_err, reason = "the error of the trait; made at most once, at the start")]
     fn validate(&self) -> Result<(), Error> {
         let at_least_one = [
+            ("scheduler.route_waiting_max", self.route_waiting_max),
             ("scheduler.inbox_len_max", self.inbox_len_max),
             ("scheduler.batch_requests_max", self.batch_requests_max),
             ("scheduler.batch_records_max", self.batch_records_max),
@@ -192,6 +223,7 @@ impl Settings {
             ("scheduler.queue_len_max", self.queue_len_max),
             ("scheduler.tasks_max", self.tasks_max),
             ("scheduler.queues_max", self.queues_max),
+            ("scheduler.workflows_max", self.workflows_max),
             ("scheduler.waiters_max", self.waiters_max),
             ("scheduler.watches_max", self.watches_max),
             ("scheduler.watch_lag_max", self.watch_lag_max),
@@ -200,6 +232,15 @@ impl Settings {
         ];
         if let Some((key, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
             return Err(Error::invalid(*key, "must be at least 1"));
+        }
+        if !mcp_proto::partition::is_count(self.partitions) {
+            let reason = format!("{} is not a power of two between 1 and 256", self.partitions);
+            return Err(Error::invalid("scheduler.partitions", reason));
+        }
+        self.postgres.validate(self.store)?;
+        if self.route_wait > ROUTE_WAIT_MAX {
+            let reason = format!("{:?} is longer than {ROUTE_WAIT_MAX:?}", self.route_wait);
+            return Err(Error::invalid("scheduler.route_wait", reason));
         }
         if !WORKER_LEASE.contains(&self.worker_lease) {
             let reason = format!("{:?} is not between 1 s and 1 h", self.worker_lease);
@@ -231,7 +272,9 @@ mod tests {
     fn the_defaults_are_right_and_what_is_not_names_its_key() {
         Config::default().validate().unwrap();
         type Spoil = fn(&mut Settings);
-        let fields: [(&str, Spoil); 5] = [
+        let fields: [(&str, Spoil); 7] = [
+            ("scheduler.partitions", |settings| settings.partitions = 12),
+            ("scheduler.route_wait", |settings| settings.route_wait = Duration::from_secs(301)),
             ("scheduler.inbox_len_max", |settings| settings.inbox_len_max = 0),
             ("scheduler.worker_lease", |settings| settings.worker_lease = Duration::from_millis(10)),
             ("scheduler.ping_interval", |settings| settings.ping_interval = Duration::ZERO),

@@ -23,6 +23,12 @@ pub enum Error {
         /// The task.
         id: TaskId,
     },
+    /// No such workflow.
+    #[error("workflow `{id}` does not exist")]
+    WorkflowNotFound {
+        /// The workflow.
+        id: TaskId,
+    },
     /// A bound was reached.
     #[error("too many {what}")]
     Overloaded {
@@ -68,6 +74,9 @@ impl From<Error> for mcp_proto::Error {
         match error {
             Error::Refused(error) => error,
             Error::TaskNotFound { id } => Self::new(Code::TaskNotFound, text).with_metadata("task_id", id.to_string()),
+            Error::WorkflowNotFound { id } => {
+                Self::new(Code::WorkflowNotFound, text).with_metadata("workflow_id", id.to_string())
+            }
             Error::Overloaded { .. } => Self::new(Code::Overloaded, text).with_retry_after(OVERLOAD_RETRY),
             Error::ShuttingDown => Self::new(Code::ShuttingDown, text),
             Error::NotOwner => Self::new(Code::NotOwner, text).with_retry_after(OPENING_RETRY),

@@ -1,9 +1,10 @@
 //! The worker's settings.
 
-use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use mcp_chassis::{CoordSettings, ServiceConfig, ServiceSettings, TelemetrySettings, settings};
-use mcp_client::worker::SLOTS_MAX;
+use mcp_client::worker::{SLOTS_MAX, Taint, WorkerOptions};
+use mcp_proto::Error;
 use serde::{Deserialize, Serialize};
 
 /// The port it listens on unless told otherwise.
@@ -81,6 +82,14 @@ pub struct WorkerSettings {
     pub namespaces: Vec<String>,
     /// Queues it serves in them. None means every one.
     pub queues: Vec<String>,
+    /// What placement rules of tasks compare, each `key=value`, or `key` for an empty value. At most 64.
+    pub labels: Vec<String>,
+    /// Only tasks that tolerate every one of these run here, each `key=value`, or `key` for an empty value. At most 16.
+    pub taints: Vec<String>,
+    /// CPU for tasks, in thousandths of a core. 0 means it is not counted.
+    pub cpu_millis: u32,
+    /// Memory for tasks, in bytes. 0 means it is not counted.
+    pub memory_bytes: u64,
     /// Name for people. Empty means the instance id.
     pub name: String,
     /// URLs of schedulers or gateways, `http://host:port`. None means the schedulers that are registered.
@@ -102,6 +111,10 @@ impl Default for WorkerSettings {
             slots: (cores * SLOTS_PER_CORE).min(*SLOTS.end()),
             namespaces: Vec::new(),
             queues: Vec::new(),
+            labels: Vec::new(),
+            taints: Vec::new(),
+            cpu_millis: 0,
+            memory_bytes: 0,
             name: String::new(),
             schedulers: Vec::new(),
             work_dir: None,
@@ -112,6 +125,30 @@ impl Default for WorkerSettings {
 }
 
 impl WorkerSettings {
+    /// The worker's labels and taints, checked.
+    ///
+    /// # Errors
+    /// The key that is wrong, and why.
+    pub(crate) fn marks(&self) -> Result<Marks, (&'static str, String)> {
+        let mut labels = BTreeMap::new();
+        for text in &self.labels {
+            let (key, value) = text.split_once('=').unwrap_or((text, ""));
+            if labels.insert(key.to_owned(), value.to_owned()).is_some() {
+                return Err(("labels", format!("`{key}` is there twice")));
+            }
+        }
+        let taints = self.taints.iter().map(|text| text.parse()).collect::<Result<_, Error>>();
+        let taints = taints.map_err(|error| ("taints", fault(&error)))?;
+        let options = WorkerOptions { labels, taints, ..WorkerOptions::default() };
+        match options.check() {
+            Ok(()) => Ok(Marks { labels: options.labels, taints: options.taints }),
+            Err(error) => {
+                let is_label = error.violations().first().is_some_and(|violation| violation.field == "labels");
+                Err((if is_label { "labels" } else { "taints" }, fault(&error)))
+            }
+        }
+    }
+
     /// The key that is wrong, and why.
     fn check(&self) -> Result<(), (&'static str, String)> {
         if !SLOTS.contains(&self.slots) {
@@ -126,11 +163,24 @@ impl WorkerSettings {
         if self.queues.iter().any(String::is_empty) {
             return Err(("queues", "a name is empty".to_owned()));
         }
+        self.marks()?;
         match self.schedulers.iter().find(|url| mcp_client::Client::check_url(url).is_err()) {
             Some(url) => Err(("schedulers", format!("`{url}` is not `http://host:port`"))),
             None => Ok(()),
         }
     }
+}
+
+/// What is wrong, without the name of the field: the setting has its own.
+fn fault(error: &Error) -> String {
+    error.violations().first().map_or_else(|| error.to_string(), |violation| violation.description.clone())
+}
+
+/// What placement goes by.
+#[derive(Debug)]
+pub(crate) struct Marks {
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) taints: Vec<Taint>,
 }
 
 #[cfg(test)]
@@ -160,6 +210,28 @@ mod tests {
         assert!(refused(|config| config.worker.namespaces = vec![String::new()]).contains("worker.namespaces"));
         assert!(refused(|config| config.worker.schedulers = vec!["host:1".into()]).contains("worker.schedulers"));
         assert!(refused(|config| config.worker.kill_grace = Duration::from_secs(301)).contains("worker.kill_grace"));
+    }
+
+    #[test]
+    fn labels_and_taints_are_pairs_within_bounds() {
+        let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+        let many = |count: usize| (0..count).map(|number| format!("k{number}=v")).collect::<Vec<_>>();
+        let mut config = Config::default();
+        config.worker.labels = texts(&["topology.kubernetes.io/zone=eu-1", "ssd", "flags=a=b"]);
+        config.worker.taints = texts(&["gpu=true", "spot"]);
+        config.validate().unwrap();
+        let marks = config.worker.marks().unwrap();
+        let labels: Vec<_> = marks.labels.iter().map(|(key, value)| (&**key, &**value)).collect();
+        assert_eq!(labels, [("flags", "a=b"), ("ssd", ""), ("topology.kubernetes.io/zone", "eu-1")]);
+        assert_eq!((&*marks.taints[0].key, &*marks.taints[0].value, &*marks.taints[1].key), ("gpu", "true", "spot"));
+
+        let twice = refused(|config| config.worker.labels = texts(&["zone=a", "zone=b"]));
+        assert!(twice.contains("worker.labels") && twice.contains("`zone` is there twice"), "{twice}");
+        assert!(refused(|config| config.worker.labels = texts(&["=a"])).contains("worker.labels"));
+        assert!(refused(|config| config.worker.labels = many(65)).contains("worker.labels"));
+        let unnamed = refused(|config| config.worker.taints = texts(&["=a"]));
+        assert!(unnamed.contains("worker.taints") && !unnamed.contains("INVALID_ARGUMENT"), "{unnamed}");
+        assert!(refused(|config| config.worker.taints = many(17)).contains("worker.taints"));
     }
 
     #[test]

@@ -62,12 +62,21 @@ pub async fn run(
         .readiness(readiness.clone())
         .on_drain(move || async move { drained.cancelled().await });
     let name = if settings.name.is_empty() { server.instance_id().to_owned() } else { settings.name.clone() };
-    let worker = Worker::builder(schedulers(&config, &coord))
+    let marks = settings.marks().map_err(|(key, reason)| anyhow::anyhow!("`worker.{key}`: {reason}"))?;
+    let mut worker = Worker::builder(schedulers(&config, &coord));
+    for (key, value) in marks.labels {
+        worker = worker.label(key, value);
+    }
+    for taint in marks.taints {
+        worker = worker.taint(taint.key, taint.value);
+    }
+    let worker = worker
         .name(name)
         .version(env!("CARGO_PKG_VERSION"))
         .slots(settings.slots)
         .namespaces(settings.namespaces.iter().cloned())
         .queues(settings.queues.iter().cloned())
+        .resources(settings.cpu_millis, settings.memory_bytes)
         .drain_grace(settings.drain_grace)
         .processes(Arc::new(ProcessRunner::new(work_dir, settings.kill_grace)))
         .build();

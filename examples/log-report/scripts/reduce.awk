@@ -1,7 +1,7 @@
 # Adds the sums of all parts into the report.
 #
-# In:  one JSON object per line on standard input, as parse.awk writes them; variables `bounds` (as there) and `top`
-#      (how many paths the report lists).
+# In:  JSON objects on standard input as parse.awk writes them, one on a line, or an array of them on a line; variables
+#      `bounds` (as there) and `top` (how many paths the report lists).
 # Out: the report, one JSON object, in the file named by MCP_OUTPUT; one line per part on standard output.
 #
 # POSIX awk: runs under mawk, gawk and busybox.
@@ -9,9 +9,14 @@
 {
     text = $0
     at = 1
-    add("")
-    printf "part %d of the reduction read: %.0f lines so far\n", NR, sum["lines"]
-    fflush()
+    if (next_char() != "[") read_part()
+    else {
+        at++
+        while (next_char() != "]") {
+            if (next_char() == ",") at++
+            read_part()
+        }
+    }
 }
 
 END {
@@ -43,6 +48,13 @@ END {
     }
     printf "]}\n" > out
     close(out)
+}
+
+# Adds the sums of one part.
+function read_part() {
+    add("")
+    printf "part %d of the reduction read: %.0f lines so far\n", ++parts, sum["lines"]
+    fflush()
 }
 
 # Takes the path with the most hits; of equals the first in byte order (LC_ALL is C).
@@ -110,7 +122,7 @@ function next_char() {
 }
 
 function broken(expected) {
-    printf "part %d: expected %s at character %d\n", NR, expected, at > "/dev/stderr"
+    printf "line %d: expected %s at character %d\n", NR, expected, at > "/dev/stderr"
     failed = 1
     exit 1 # by way of END
 }

@@ -4,7 +4,7 @@ use std::{
     fmt::Write as _,
     fs::File,
     io::{self, BufWriter, Write as _},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 /// What a line asks for: method, target (`#` becomes an id, `%` a small number), weight, typical time in ms, typical
@@ -180,44 +180,25 @@ fn time_taken(random: &mut Random, typical: u64) -> u64 {
     }
 }
 
-/// One part of the log on disk.
-#[derive(Debug, Clone)]
-pub struct Part {
-    /// Its name, for instance `part-03`.
-    pub name: String,
-    /// Where it lies.
-    pub path: PathBuf,
-    /// Lines in it.
-    pub lines: u64,
-}
-
-/// Writes a log of `lines` lines into `folder` as `parts` files of nearly the same number of lines, in order.
+/// Writes a log of `lines` lines to `path`.
 ///
 /// # Errors
 /// Of the file system.
-pub fn write_parts(folder: &Path, seed: u64, lines: u64, parts: u64) -> io::Result<Vec<Part>> {
+pub fn write_log(path: &Path, seed: u64, lines: u64) -> io::Result<()> {
     let mut generator = Generator::new(seed, lines);
     let mut line = String::new();
-    (0..parts)
-        .map(|index| {
-            let lines = lines * (index + 1) / parts - lines * index / parts;
-            let name = format!("part-{:02}", index + 1);
-            let path = folder.join(format!("{name}.log"));
-            let mut file = BufWriter::new(File::create(&path)?);
-            for _ in 0..lines {
-                generator.line(&mut line);
-                line.push('\n');
-                file.write_all(line.as_bytes())?;
-            }
-            file.flush()?;
-            Ok(Part { name, path, lines })
-        })
-        .collect()
+    let mut file = BufWriter::new(File::create(path)?);
+    for _ in 0..lines {
+        generator.line(&mut line);
+        line.push('\n');
+        file.write_all(line.as_bytes())?;
+    }
+    file.flush()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Generator, write_parts};
+    use super::{Generator, write_log};
 
     fn fingerprint(seed: u64) -> u64 {
         let mut generator = Generator::new(seed, 1_000);
@@ -238,17 +219,16 @@ mod tests {
     const FINGERPRINT_42: u64 = 7_844_600_966_121_025_413;
 
     #[test]
-    fn parts_joined_are_the_log() {
+    fn a_log_on_disk_has_the_generators_lines() {
         let folder = tempfile::tempdir().unwrap();
-        let parts = write_parts(folder.path(), 7, 1_003, 4).unwrap();
-        assert_eq!(parts.iter().map(|part| part.lines).sum::<u64>(), 1_003);
-        let joined: String = parts.iter().map(|part| std::fs::read_to_string(&part.path).unwrap()).collect();
-        let mut generator = Generator::new(7, 1_003);
-        let mut expected = String::new();
-        for got in joined.lines() {
+        let path = folder.path().join("log");
+        write_log(&path, 7, 1_003).unwrap();
+        let (mut generator, mut expected) = (Generator::new(7, 1_003), String::new());
+        let text = std::fs::read_to_string(&path).unwrap();
+        for got in text.lines() {
             generator.line(&mut expected);
             assert_eq!(got, expected);
         }
-        assert_eq!(joined.lines().count(), 1_003);
+        assert_eq!(text.lines().count(), 1_003);
     }
 }

@@ -1,14 +1,12 @@
-//! The demo job: an access log is split, its parts are parsed by tasks in parallel, a last task reduces their sums
-//! to a report, and the report is drawn and checked.
+//! The demo job: a workflow splits an access log, has its parts summed up in parallel and merges the sums into a report,
+//! which is drawn and checked here.
 //!
-//! [`generate`] makes the log, [`scripts`] holds the programs the tasks run (POSIX sh and awk, sent along with each
-//! task), [`job`] submits and follows them, [`mod@reference`] computes the same report in this process without any of
-//! it, and [`draw`] puts it on the terminal.
+//! The workflow is `log-report.yaml`. [`generate`] makes the log, [`input`] the workflow's input with the awk programs that
+//! its steps run, [`mod@reference`] computes the same report in this process without any of it, and [`draw`] puts it on the
+//! terminal.
 
 pub mod draw;
 pub mod generate;
-pub mod job;
-pub mod live;
+pub mod input;
 pub mod reference;
 pub mod report;
-pub mod scripts;

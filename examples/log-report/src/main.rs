@@ -1,64 +1,78 @@
-//! `log-report`: runs the demo job against a gateway and checks its result.
+//! `log-report`: makes the log that the demo's workflow reads, and checks the report that comes out of it.
 #![expect(clippy::print_stderr, reason = "this program talks to a terminal")]
 
 use std::{
+    fs,
     io::Write,
+    path::{Path, PathBuf},
     process::ExitCode,
-    sync::Arc,
-    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use log_report::{
     draw::{draw, grouped},
-    generate::{Part, write_parts},
-    job,
-    live::Live,
+    generate::write_log,
+    input::Input,
     reference::Reference,
     report::Report,
 };
-use mcp_chassis::{
-    settings::{LogFormat, TelemetrySettings},
-    telemetry::{self, Identity},
-};
-use mcp_client::{Client, trace};
-use tracing::Instrument;
 
-/// How long the last spans may take to be sent.
-const FLUSH_LIMIT: Duration = Duration::from_secs(3);
+/// Name of the log in the folder.
+const LOG: &str = "access.log";
+/// Name of the workflow's input in the folder.
+const INPUT: &str = "input.json";
 
-/// Splits an access log into parts, has each parsed by a task and the sums reduced by another, and draws the report.
+/// An access log for the workflow `log-report.yaml`, and the proof of its result.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(
+    version,
+    after_help = "\
+Example:
+  log-report prepare --folder /tmp/log-report
+  mcp -o json workflow submit -f examples/log-report/log-report.yaml \\
+      --input-file /tmp/log-report/input.json --wait > /tmp/log-report/workflow.json
+  log-report check --folder /tmp/log-report --workflow /tmp/log-report/workflow.json"
+)]
 struct Args {
-    /// Gateway to submit to.
-    #[arg(long, env = "MCP_GATEWAY", default_value = "http://127.0.0.1:8080")]
-    gateway: String,
-    /// Lines of the log.
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
-    lines: u64,
-    /// Parts, each parsed by a task of its own.
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=200))]
-    parts: u64,
-    /// What the log is made from: the same seed makes the same log.
-    #[arg(long, default_value_t = 42)]
-    seed: u64,
-    /// OTLP gRPC receiver to which this program sends its own span.
-    #[arg(long, env = "MCP_OTLP")]
-    otlp: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write a log and the workflow's input, `access.log` and `input.json`.
+    Prepare {
+        /// Folder for both, and for the parts of the log; made when it is missing. Workers must see it too.
+        #[arg(long)]
+        folder: PathBuf,
+        /// Lines of the log.
+        #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+        lines: u64,
+        /// Parts, each summed up by a task of its own.
+        #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=200))]
+        parts: u64,
+        /// What the log is made from: the same seed makes the same log.
+        #[arg(long, default_value_t = 42)]
+        seed: u64,
+    },
+    /// Draw the report of a finished workflow, and compare it with what this process computes from the log by itself.
+    Check {
+        /// The folder of `prepare`.
+        #[arg(long)]
+        folder: PathBuf,
+        /// The workflow as `mcp -o json workflow get` prints it.
+        #[arg(long)]
+        workflow: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("log-report: cannot start: {error}");
-            return ExitCode::FAILURE;
-        }
+    let done = match Args::parse().command {
+        Command::Prepare { folder, lines, parts, seed } => prepare(&folder, lines, parts, seed),
+        Command::Check { folder, workflow } => check(&folder, &workflow),
     };
-    match runtime.block_on(traced(args)) {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("log-report: {error:#}");
@@ -67,68 +81,35 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the job inside the root span of its trace: every submit, attempt and process becomes part of it.
-async fn traced(args: Args) -> anyhow::Result<()> {
-    let settings = TelemetrySettings {
-        log_format: LogFormat::Pretty,
-        log_filter: "warn".to_owned(),
-        otlp_endpoint: args.otlp.clone(),
-        ..TelemetrySettings::default()
-    };
-    let identity = Identity {
-        service: "log-report".to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        instance_id: std::process::id().to_string(),
-    };
-    let telemetry = telemetry::init(&identity, &settings)?;
-    let span = tracing::info_span!("log-report", lines = args.lines, parts = args.parts, seed = args.seed);
-    let result = report(&args).instrument(span).await;
-    if !telemetry.shutdown(FLUSH_LIMIT).await {
-        eprintln!("log-report: its span could not be sent");
-    }
-    result
-}
-
-async fn report(args: &Args) -> anyhow::Result<()> {
-    let started = Instant::now();
-    let traceparent = trace::traceparent_of(&tracing::Span::current()).context("the tracer is not in place")?;
-    let trace_id = trace::trace_id_of(&traceparent).context("the tracer made no trace id")?;
-    // The parts, and the reduction.
-    let live = Arc::new(Live::new(started, usize::try_from(args.parts)? + 1));
-
-    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let parts = write_parts(folder.path(), args.seed, args.lines, args.parts).context("cannot write the log")?;
-    live.say(&format!("{} lines in {} parts, seed {}", grouped(args.lines), parts.len(), args.seed));
-    live.say(&format!("trace {trace_id}"));
-
-    let client = Client::connect(&args.gateway)?;
-    let job_started = Instant::now();
-    let report = job::run(&client, &trace_id, &parts, &live).await.with_context(|| {
-        format!("the job failed at {} (start a gateway with `mcp dev`, or name one with --gateway)", args.gateway)
-    })?;
-    let took = job_started.elapsed();
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "\n{}", draw(&report))?;
-    check(&parts, &report)?;
-    writeln!(
-        out,
-        "the same as a single process computes from the log\ntrace  {trace_id}\n\
-         time   {:.2} s for the job, {:.2} s with making the log and checking the report",
-        took.as_secs_f64(),
-        started.elapsed().as_secs_f64()
-    )?;
+fn prepare(folder: &Path, lines: u64, parts: u64, seed: u64) -> anyhow::Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    // Steps run in folders of their own.
+    let folder = folder.canonicalize().with_context(|| format!("cannot find {}", folder.display()))?;
+    let log = folder.join(LOG);
+    write_log(&log, seed, lines).with_context(|| format!("cannot write {}", log.display()))?;
+    let input = serde_json::to_string_pretty(&Input::new(&log, &folder, parts))?;
+    fs::write(folder.join(INPUT), input).with_context(|| format!("cannot write {}", folder.join(INPUT).display()))?;
+    let bytes = fs::metadata(&log)?.len();
+    let (lines, bytes) = (grouped(lines), grouped(bytes));
+    writeln!(std::io::stdout(), "{}: {lines} lines, {bytes} bytes, seed {seed}, for {parts} parts", log.display())?;
     Ok(())
 }
 
-/// Compares the report with what this process computes itself.
-fn check(parts: &[Part], report: &Report) -> anyhow::Result<()> {
+fn check(folder: &Path, workflow: &Path) -> anyhow::Result<()> {
+    let text = fs::read(workflow).with_context(|| format!("cannot read {}", workflow.display()))?;
+    let workflow: serde_json::Value = serde_json::from_slice(&text).context("the workflow is not JSON")?;
+    let report = workflow.get("output").cloned().context("the workflow has no output")?;
+    let report: Report = serde_json::from_value(report).context("the workflow's output is not a report")?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", draw(&report))?;
+
+    let log = folder.join(LOG);
     let mut reference = Reference::default();
-    for part in parts {
-        reference.read(&part.path).with_context(|| format!("cannot read {}", part.path.display()))?;
-    }
+    reference.read(&log).with_context(|| format!("cannot read {}", log.display()))?;
     let expected = reference.report();
-    if *report != expected {
-        bail!("the report differs from the reference (-):\n{}", Report::diff(&expected, report).join("\n"));
+    if report != expected {
+        bail!("the report differs from the reference (-):\n{}", Report::diff(&expected, &report).join("\n"));
     }
+    writeln!(out, "the same as a single process computes from the log")?;
     Ok(())
 }

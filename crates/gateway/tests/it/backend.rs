@@ -18,10 +18,11 @@ use mcp_proto::{
         registry_service_server::{RegistryService, RegistryServiceServer},
     },
     scheduler::v1::{
-        BatchSubmitTasksRequest, BatchSubmitTasksResponse, CancelTaskRequest, CancelTaskResponse, GetTaskRequest,
-        GetTaskResponse, ListTasksRequest, ListTasksResponse, LogLine, ReadTaskLogsRequest, ReadTaskLogsResponse,
-        SubmitTaskRequest, SubmitTaskResponse, Task, TaskSpec, TaskState, WaitTaskRequest, WaitTaskResponse,
-        WatchTasksRequest, WatchTasksResponse,
+        BatchSubmitTasksRequest, BatchSubmitTasksResponse, CancelTaskRequest, CancelTaskResponse, ExplainTaskRequest,
+        ExplainTaskResponse, GetTaskRequest, GetTaskResponse, ListTasksRequest, ListTasksResponse, LogLine,
+        ReadTaskLogsRequest, ReadTaskLogsResponse, RetryTaskRequest, RetryTaskResponse, SubmitTaskRequest,
+        SubmitTaskResponse, Task, TaskSpec, TaskState, WaitTaskRequest, WaitTaskResponse, WatchTasksRequest,
+        WatchTasksResponse,
         task_service_server::{TaskService, TaskServiceServer},
     },
     worker::v1::{
@@ -171,7 +172,7 @@ impl TaskService for Tasks {
             return Err(Error::invalid("task", "must be set").into());
         };
         let task_id = format!("{}/{}/{:?}", task.namespace, task.name, task.work);
-        Ok(marked(SubmitTaskResponse { task_id, state: TaskState::Pending.into(), deduplicated: false }))
+        Ok(marked(SubmitTaskResponse { task_id, state: TaskState::Pending.into(), deduplicated: false, error: None }))
     }
 
     async fn batch_submit_tasks(
@@ -239,6 +240,14 @@ impl TaskService for Tasks {
         });
         let first = stream::iter([Ok(WatchTasksResponse::default())]);
         Ok(marked(Box::pin(first.chain(events))))
+    }
+
+    async fn explain_task(&self, _: Request<ExplainTaskRequest>) -> Result<Response<ExplainTaskResponse>, Status> {
+        Ok(Response::new(ExplainTaskResponse::default()))
+    }
+
+    async fn retry_task(&self, _: Request<RetryTaskRequest>) -> Result<Response<RetryTaskResponse>, Status> {
+        Ok(Response::new(RetryTaskResponse::default()))
     }
 
     async fn cancel_task(&self, request: Request<CancelTaskRequest>) -> Result<Response<CancelTaskResponse>, Status> {

@@ -4,24 +4,16 @@ use std::{future::Future, time::Duration};
 
 use mcp_proto::{Code, Error};
 use tokio::time::{Instant, timeout_at};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
-use super::retry;
+use super::retry::{self, Repeat};
 use crate::trace;
 
-/// Metadata by which a gateway finds the owner of a queue without reading the body: `namespace/queue`.
+/// Metadata by which a gateway finds the owner without reading the body: `namespace/queue`, or the id of a task or a
+/// workflow.
 pub(super) const PARTITION_KEY: &str = "mcp-partition-key";
 /// What an empty namespace or queue means.
 const DEFAULT_NAME: &str = "default";
-
-/// Whether a call may be sent more than once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Repeat {
-    /// It changes nothing, or a repeat is recognised.
-    Allowed,
-    /// A repeat might do the work twice.
-    Never,
-}
 
 /// How a call is made.
 #[derive(Debug, Clone)]
@@ -30,7 +22,7 @@ pub(super) struct Call {
     pub(super) deadline: Duration,
     /// Whether it may be repeated.
     pub(super) repeat: Repeat,
-    /// Namespace and queue it is about, when the caller knows them.
+    /// Queue, task or workflow that it is about, when the caller knows it; see [`PARTITION_KEY`].
     pub(super) partition: Option<String>,
 }
 
@@ -45,18 +37,39 @@ impl Call {
         Fut: Future<Output = Result<Response<T>, Status>>,
     {
         let end = Instant::now() + self.deadline;
-        let one = async |message: M| {
-            let mut request = self.request(message);
+        let call = || {
+            let mut request = self.request(message.clone());
             // The other end need not work longer than we wait.
             request.set_timeout(end.saturating_duration_since(Instant::now()));
-            send(request).await.map(Response::into_inner).map_err(Error::from)
+            // On the heap: tonic's future holds the message several times over, and callers hold this one by value.
+            let answer = Box::pin(send(request));
+            async move { Ok(answer.await?.into_inner()) }
         };
-        let answer = async {
-            match self.repeat {
-                Repeat::Never => one(message).await,
-                Repeat::Allowed => retry::repeatable(end, || one(message.clone())).await,
-            }
+        self.within(end, retry::run(end, self.repeat, call)).await
+    }
+
+    /// Opens a stream of answers by `send`, which is called once for each try. The deadline is that of the opening.
+    ///
+    /// # Errors
+    /// See [`unary`](Self::unary).
+    pub(super) async fn open<M, T, Fut>(
+        self,
+        message: M,
+        send: impl Fn(Request<M>) -> Fut,
+    ) -> Result<Streaming<T>, Error>
+    where
+        M: Clone,
+        Fut: Future<Output = Result<Response<Streaming<T>>, Status>>,
+    {
+        let end = Instant::now() + self.deadline;
+        let call = || {
+            let answer = Box::pin(send(self.request(message.clone())));
+            async move { Ok(answer.await?.into_inner()) }
         };
+        self.within(end, retry::run(end, self.repeat, call)).await
+    }
+
+    async fn within<T>(&self, end: Instant, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         timeout_at(end, answer).await.unwrap_or_else(|_| {
             Err(Error::new(Code::DeadlineExceeded, format!("no answer within {:?}", self.deadline)))
         })
@@ -77,4 +90,12 @@ impl Call {
 pub(super) fn partition_key(namespace: &str, queue: &str) -> String {
     let or_default = |name: &str| if name.is_empty() { DEFAULT_NAME.to_owned() } else { name.to_owned() };
     format!("{}/{}", or_default(namespace), or_default(queue))
+}
+
+/// What an answer must hold.
+///
+/// # Errors
+/// `INTERNAL` when it does not.
+pub(super) fn present<T>(part: Option<T>, name: &str) -> Result<T, Error> {
+    part.ok_or_else(|| Error::new(Code::Internal, format!("the answer holds no {name}")))
 }

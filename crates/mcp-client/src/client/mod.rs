@@ -1,21 +1,32 @@
 //! The typed client: tasks and instances through a gateway, or straight from a scheduler.
 //!
 //! A [`Client`] is a lazily connected channel to one URL; clones share it. Every unary call has a deadline and carries
-//! the trace context of the current span. Calls that may be repeated (reads, and submits whose tasks all carry an
-//! idempotency key) are tried again while the other end is unavailable: a few times, with backoff and jitter, and never
-//! beyond the deadline. Errors are those of the catalogue.
+//! the trace context of the current span. A call is tried again when the other end says that it did nothing (it stops, or
+//! the tasks moved to another replica), and one that may be repeated (reads, settings, and submits that carry an
+//! idempotency key) also when the other end broke off: a few times, with backoff and jitter, as the other end asks, and
+//! never beyond the deadline. Errors are those of the catalogue.
 
 mod call;
+mod queues;
 mod retry;
+mod schedules;
 mod tasks;
+mod wait;
+mod workflows;
 
 use std::time::Duration;
 
 use mcp_proto::{
-    Error, MESSAGE_BYTES_MAX, registry::v1::registry_service_client::RegistryServiceClient,
-    scheduler::v1::task_service_client::TaskServiceClient,
+    Error, MESSAGE_BYTES_MAX,
+    registry::v1::registry_service_client::RegistryServiceClient,
+    scheduler::v1::{
+        queue_service_client::QueueServiceClient, schedule_service_client::ScheduleServiceClient,
+        task_service_client::TaskServiceClient, workflow_service_client::WorkflowServiceClient,
+    },
 };
 use tonic::transport::{Channel, Endpoint};
+
+use self::{call::Call, retry::Repeat};
 
 /// How long a unary call may take, retries included, unless [`Client::with_deadline`] says otherwise.
 pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(30);
@@ -32,6 +43,9 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub struct Client {
     tasks: TaskServiceClient<Channel>,
+    queues: QueueServiceClient<Channel>,
+    schedules: ScheduleServiceClient<Channel>,
+    workflows: WorkflowServiceClient<Channel>,
     registry: RegistryServiceClient<Channel>,
     deadline: Duration,
 }
@@ -49,8 +63,15 @@ impl Client {
         let tasks = TaskServiceClient::new(channel.clone())
             .max_decoding_message_size(ANSWER_BYTES_MAX)
             .max_encoding_message_size(ANSWER_BYTES_MAX);
+        let queues = QueueServiceClient::new(channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX);
+        let schedules = ScheduleServiceClient::new(channel.clone())
+            .max_decoding_message_size(ANSWER_BYTES_MAX)
+            .max_encoding_message_size(ANSWER_BYTES_MAX);
+        let workflows = WorkflowServiceClient::new(channel.clone())
+            .max_decoding_message_size(ANSWER_BYTES_MAX)
+            .max_encoding_message_size(ANSWER_BYTES_MAX);
         let registry = RegistryServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
-        Ok(Self { tasks, registry, deadline: DEADLINE_DEFAULT })
+        Ok(Self { tasks, queues, schedules, workflows, registry, deadline: DEADLINE_DEFAULT })
     }
 
     /// Checks a URL without making a client of it, for settings.
@@ -66,6 +87,26 @@ impl Client {
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
+    }
+
+    /// A call that changes nothing.
+    fn read(&self) -> Call {
+        Call { deadline: self.deadline, repeat: Repeat::Allowed, partition: None }
+    }
+
+    /// A call that changes nothing, or the same when it is repeated, at this home.
+    fn read_at(&self, partition: &str) -> Call {
+        Call { partition: Some(partition.to_owned()), ..self.read() }
+    }
+
+    /// A call that may do something twice when it is repeated.
+    fn write(&self) -> Call {
+        Call { repeat: Repeat::IfNothingDone, ..self.read() }
+    }
+
+    /// A call that may do something twice when it is repeated, at this home.
+    fn write_at(&self, partition: &str) -> Call {
+        Call { repeat: Repeat::IfNothingDone, ..self.read_at(partition) }
     }
 }
 

@@ -3,34 +3,29 @@
 use std::time::Duration;
 
 use mcp_proto::{
-    Code, Error,
+    Error,
     registry::v1::{DiscoverRequest, DiscoverResponse},
     scheduler::v1::{
-        BatchSubmitTasksRequest, BatchSubmitTasksResponse, CancelTaskRequest, GetTaskRequest, ListTasksRequest,
-        ListTasksResponse, ReadTaskLogsRequest, ReadTaskLogsResponse, SubmitTaskRequest, SubmitTaskResponse, Task,
-        TaskSpec, WaitTaskRequest, WatchTasksRequest, WatchTasksResponse,
+        BatchSubmitTasksRequest, BatchSubmitTasksResponse, CancelTaskRequest, ExplainTaskRequest, ExplainTaskResponse,
+        GetTaskRequest, ListTasksRequest, ListTasksResponse, ReadTaskLogsRequest, ReadTaskLogsResponse,
+        RetryTaskRequest, RetryTaskResponse, SubmitTaskRequest, SubmitTaskResponse, Task, TaskSpec, WaitTaskRequest,
+        WatchTasksRequest, WatchTasksResponse,
     },
 };
-use tokio::time::{Instant, sleep};
 use tonic::Streaming;
 
 use super::{
     Client,
-    call::{Call, Repeat, partition_key},
-    retry::is_transient,
+    call::{Call, partition_key, present},
+    retry::Repeat,
+    wait,
 };
-
-/// How long one long poll of a wait may take.
-const POLL_MAX: Duration = Duration::from_secs(30);
-/// Time beyond the poll's own in which its answer must be there.
-const POLL_MARGIN: Duration = Duration::from_secs(10);
-/// Wait after a poll that failed because the other end was away, when it gives no advice.
-const POLL_PAUSE: Duration = Duration::from_millis(500);
 
 impl Client {
     /// Submits one task. It is durable when this returns.
     ///
-    /// A task with an idempotency key is submitted again while the other end is away; one without is not.
+    /// A task with an idempotency key is submitted again while the other end is away; one without only when it is certain
+    /// that nothing was done.
     ///
     /// # Errors
     /// Those of the catalogue. After `DEADLINE_EXCEEDED`, `UPSTREAM_FAILED` or `OUTCOME_UNKNOWN` the task may have been
@@ -68,8 +63,9 @@ impl Client {
     /// `TASK_NOT_FOUND`, `INVALID_ARGUMENT` for an id that is none, and those of every call.
     pub async fn get(&self, task_id: &str) -> Result<Task, Error> {
         let request = GetTaskRequest { task_id: task_id.to_owned() };
-        let answer = self.read().unary(request, |request| async { self.tasks.clone().get_task(request).await }).await?;
-        present(answer.task)
+        let call = self.read_at(task_id);
+        let answer = call.unary(request, |request| async { self.tasks.clone().get_task(request).await }).await?;
+        present(answer.task, "task")
     }
 
     /// Lists one page of tasks, the newest first.
@@ -87,21 +83,7 @@ impl Client {
     /// # Errors
     /// `TASK_NOT_FOUND`, `INVALID_ARGUMENT`; the last error when the other end was away at the end of `limit`.
     pub async fn wait(&self, task_id: &str, limit: Duration) -> Result<Task, Error> {
-        let end = Instant::now() + limit;
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let polled = self.poll(task_id, left.min(POLL_MAX)).await;
-            let is_over = Instant::now() >= end;
-            match polled {
-                Ok(task) if is_over || task.state().is_final() => return Ok(task),
-                Ok(_) => {}
-                Err(error) if is_over || !goes_on_after(&error) => return Err(error),
-                Err(error) => {
-                    let pause = error.retry_after().unwrap_or(POLL_PAUSE);
-                    sleep(pause.min(end.saturating_duration_since(Instant::now()))).await;
-                }
-            }
-        }
+        wait::until_final(limit, |task: &Task| task.state().is_final(), |wait| self.poll(task_id, wait)).await
     }
 
     /// Streams state changes from now on. The first message holds none: it says that the watch is in place.
@@ -113,8 +95,10 @@ impl Client {
         let mut call = self.read();
         if !request.queue.is_empty() {
             call.partition = Some(partition_key(&request.namespace, &request.queue));
+        } else if let [task_id] = request.task_ids.as_slice() {
+            call.partition = Some(task_id.clone());
         }
-        Ok(self.tasks.clone().watch_tasks(call.request(request)).await?.into_inner())
+        call.open(request, |request| async { self.tasks.clone().watch_tasks(request).await }).await
     }
 
     /// Ends a task. It is CANCELLED in the answer, or RUNNING while its worker stops it.
@@ -122,10 +106,31 @@ impl Client {
     /// # Errors
     /// `TASK_NOT_FOUND`, `TASK_FINISHED`, and those of every call.
     pub async fn cancel(&self, task_id: &str, reason: impl Into<String>) -> Result<Task, Error> {
-        let call = Call { deadline: self.deadline, repeat: Repeat::Never, partition: None };
         let request = CancelTaskRequest { task_id: task_id.to_owned(), reason: reason.into() };
+        let call = self.write_at(task_id);
         let answer = call.unary(request, |request| async { self.tasks.clone().cancel_task(request).await }).await?;
-        present(answer.task)
+        present(answer.task, "task")
+    }
+
+    /// Says why a task is not running now, what it waits for, and when that can change.
+    ///
+    /// # Errors
+    /// `TASK_NOT_FOUND`, and those of every call.
+    pub async fn explain(&self, task_id: &str) -> Result<ExplainTaskResponse, Error> {
+        let request = ExplainTaskRequest { task_id: task_id.to_owned() };
+        let call = self.read_at(task_id);
+        call.unary(request, |request| async { self.tasks.clone().explain_task(request).await }).await
+    }
+
+    /// Submits a failed or cancelled task again, as a new task.
+    ///
+    /// # Errors
+    /// `TASK_NOT_FOUND`, `FAILED_PRECONDITION` when the task is not final or succeeded, and those of every call. After
+    /// `DEADLINE_EXCEEDED`, `UPSTREAM_FAILED` or `OUTCOME_UNKNOWN` see the task's `replayed_as`.
+    pub async fn retry_task(&self, task_id: &str) -> Result<RetryTaskResponse, Error> {
+        let request = RetryTaskRequest { task_id: task_id.to_owned() };
+        let call = self.write_at(task_id);
+        call.unary(request, |request| async { self.tasks.clone().retry_task(request).await }).await
     }
 
     /// Streams the lines of a task's log after line `after_seq` (0: all of them); with `follow` it goes on until the
@@ -140,7 +145,8 @@ impl Client {
         follow: bool,
     ) -> Result<Streaming<ReadTaskLogsResponse>, Error> {
         let request = ReadTaskLogsRequest { task_id: task_id.to_owned(), after_seq, follow };
-        Ok(self.tasks.clone().read_task_logs(self.read().request(request)).await?.into_inner())
+        let call = self.read_at(task_id);
+        call.open(request, |request| async { self.tasks.clone().read_task_logs(request).await }).await
     }
 
     /// The instances that are registered now.
@@ -151,28 +157,14 @@ impl Client {
         self.read().unary(request, |request| async { self.registry.clone().discover(request).await }).await
     }
 
-    /// A call that changes nothing.
-    fn read(&self) -> Call {
-        Call { deadline: self.deadline, repeat: Repeat::Allowed, partition: None }
-    }
-
-    async fn poll(&self, task_id: &str, timeout: Duration) -> Result<Task, Error> {
-        let call = Call { deadline: timeout + POLL_MARGIN, repeat: Repeat::Never, partition: None };
-        let timeout = timeout.try_into().map_err(|_| Error::invalid("timeout", "is too long"))?;
+    async fn poll(&self, task_id: &str, wait: Duration) -> Result<Task, Error> {
+        let (call, timeout) = wait::poll_call(task_id, wait)?;
         let request = WaitTaskRequest { task_id: task_id.to_owned(), timeout: Some(timeout) };
         let answer = call.unary(request, |request| async { self.tasks.clone().wait_task(request).await }).await?;
-        present(answer.task)
+        present(answer.task, "task")
     }
-}
-
-fn goes_on_after(error: &Error) -> bool {
-    is_transient(error) || matches!(error.code(), Code::DeadlineExceeded | Code::Overloaded | Code::Cancelled)
 }
 
 fn repeat_of<'a>(tasks: impl IntoIterator<Item = &'a TaskSpec>) -> Repeat {
-    if tasks.into_iter().all(|task| !task.idempotency_key.is_empty()) { Repeat::Allowed } else { Repeat::Never }
-}
-
-fn present(task: Option<Task>) -> Result<Task, Error> {
-    task.ok_or_else(|| Error::new(Code::Internal, "the answer holds no task"))
+    if tasks.into_iter().all(|task| !task.idempotency_key.is_empty()) { Repeat::Allowed } else { Repeat::IfNothingDone }
 }

@@ -1,48 +1,59 @@
 //! The state of a worker: its slots, its sessions and the attempts it runs. Pure: no clock, no I/O, no waiting.
 //!
-//! Invariant: `free` + the idle credits of all seats + the running attempts = `slots`. A scheduler therefore never
-//! holds more credits than there are free slots.
+//! An attempt is at home at the session that will hear how it ends: at first the one that assigned it. It loses its home
+//! when that session breaks or says that the task is not its own, and is then reported to all the others until one
+//! adopts it; what it has to say waits meanwhile. It stays in the book until its end is acknowledged, or its owner
+//! revokes it. (`homes` has these rules, `credits` those of the slots.)
+//!
+//! Invariants: `free` + the idle credits of all seats + the running attempts = `slots`, so that schedulers never hold more
+//! credits than there are free slots. An attempt that ended and has a home is queued there, or was sent in this session.
+
+mod credits;
+mod homes;
+mod orders;
+mod record;
+mod seat;
 
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
-use futures_util::FutureExt;
+use futures_util::FutureExt as _;
 use mcp_proto::{
     scheduler::v1::Progress,
     worker::v1::{AttemptLogLine, AttemptResult},
 };
-use tokio::sync::Notify;
+use prost::Message as _;
 
+use self::{
+    record::{Attempt, Phase},
+    seat::{Seat, Unacked},
+};
 use super::{
     attempt::AttemptKey,
-    queue::{Batch, Queue, UNACKED_BYTES_MAX},
+    queue::{Batch, End, line_bytes},
     stop::{Stop, StopReason},
 };
 
-/// Results that may wait for their acknowledgement, when the worker does not have more slots than half of it.
-const UNACKED_MAX: usize = 10_000;
-/// Attempts that a hello may claim; what is beyond, after several replicas were lost at once, is run again elsewhere.
+pub(super) use self::{
+    orders::{Heard, Orders},
+    record::SessionId,
+    seat::Signals,
+};
+
+/// Lines of one session that wait to be sent, in bytes, and those of attempts without a home; when there are more, who
+/// writes a line waits.
+const LOG_BYTES_MAX: usize = 1024 * 1024;
+/// The same for all together.
+const LOG_BYTES_TOTAL_MAX: usize = 8 * LOG_BYTES_MAX;
+/// Attempts that a hello may claim; what is beyond is run again elsewhere.
 const CLAIMS_MAX: usize = 20_000;
-
-/// A session across its reconnects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct SessionId(pub(super) u64);
-
-/// How the loop of a session is woken.
-#[derive(Debug, Default)]
-pub(super) struct Signals {
-    /// There is something to send.
-    pub(super) wake: Notify,
-    /// The session must be opened anew: its credits are too many, or there are attempts to claim.
-    pub(super) reopen: Notify,
-}
 
 /// What a session says first.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Claims {
-    /// Attempts it runs, and those whose results are not acknowledged.
+    /// Attempts it runs, and those whose ends are not acknowledged.
     pub(super) running: Vec<AttemptKey>,
     /// Its first credits.
     pub(super) credits: u32,
@@ -70,42 +81,22 @@ pub(super) enum Logged {
     Gone,
 }
 
-#[derive(Debug)]
-struct Running {
-    /// `None` after its session was closed for good and before another one claimed it.
-    home: Option<SessionId>,
-    stop: Arc<Stop>,
-    revoked: bool,
-}
-
-#[derive(Debug)]
-struct Seat {
-    /// Most slots it may hold.
-    share: usize,
-    /// Credits the scheduler has and did not use.
-    idle: usize,
-    /// Attempts that came by this session.
-    running: usize,
-    queue: Queue,
-    signals: Arc<Signals>,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Book {
     slots: usize,
     free: usize,
     draining: bool,
-    attempts: HashMap<AttemptKey, Running>,
+    attempts: HashMap<AttemptKey, Attempt>,
+    /// Those of `attempts` that run.
+    running: usize,
     seats: BTreeMap<SessionId, Seat>,
-    /// What closed sessions left behind.
-    orphans: Queue,
-}
-
-impl Seat {
-    fn held(&self) -> usize {
-        self.idle + self.running
-    }
+    /// How often a slot was passed on because there are fewer than replicas.
+    turns: u64,
+    /// Ends of attempts without a home.
+    homeless: Unacked,
+    /// Lines of attempts without a home, in bytes.
+    homeless_log_bytes: usize,
 }
 
 impl Book {
@@ -115,185 +106,205 @@ impl Book {
             free: slots,
             draining: false,
             attempts: HashMap::new(),
+            running: 0,
             seats: BTreeMap::new(),
-            orphans: Queue::default(),
+            turns: 0,
+            homeless: Unacked::default(),
+            homeless_log_bytes: 0,
         }
     }
 
     /// Attempts that run.
     pub(super) fn running(&self) -> usize {
-        self.attempts.len()
+        self.running
     }
 
     /// Makes room for a session. It gets a share with the next [`share_out`](Self::share_out).
     pub(super) fn add(&mut self, id: SessionId, signals: Arc<Signals>) {
-        self.seats.insert(id, Seat { share: 0, idle: 0, running: 0, queue: Queue::default(), signals });
+        self.seats.insert(id, Seat::new(signals));
     }
 
-    /// Closes a session for good. What it ran and had to say waits for another session, which is told to claim it.
+    /// Closes a session for good.
     pub(super) fn remove(&mut self, id: SessionId) {
-        let Some(mut seat) = self.seats.remove(&id) else { return };
-        self.free += seat.idle;
-        self.orphans.absorb(&mut seat.queue);
-        for attempt in self.attempts.values_mut().filter(|attempt| attempt.home == Some(id)) {
-            attempt.home = None;
-        }
-        let has_orphans = seat.running > 0 || !self.orphans.is_flushed();
-        if has_orphans && let Some(heir) = self.seats.values().next() {
-            heir.signals.reopen.notify_one();
-        }
-        self.wake_all();
+        self.leave(id);
+        self.seats.remove(&id);
     }
 
-    /// Splits the slots evenly over `wanted`; other sessions get no more credits. A session that has more credits
-    /// than its share is told to open anew, which is how credits are taken back.
-    pub(super) fn share_out(&mut self, wanted: &[SessionId]) {
-        let count = wanted.len().max(1);
-        for (id, seat) in &mut self.seats {
-            let share = match wanted.iter().position(|wanted| wanted == id) {
-                Some(index) => (self.slots / count + usize::from(index < self.slots % count)).max(1),
-                None => 0,
-            };
-            seat.share = share;
-            if share > 0 && seat.idle > 0 && seat.held() > share {
-                seat.signals.reopen.notify_one();
-            }
-        }
-        self.wake_all();
-    }
-
-    /// Starts a session: what it claims, what closed sessions left behind included, and its first credits. Results
-    /// that were not acknowledged will be sent again.
+    /// Starts a session: what it claims, and its first credits. Ends that were not acknowledged will be sent again.
     pub(super) fn join(&mut self, id: SessionId) -> Claims {
         let Some(seat) = self.seats.get_mut(&id) else { return Claims { running: Vec::new(), credits: 0 } };
+        seat.joined = true;
         // What it was told to reopen for is done by this.
         let _told = seat.signals.reopen.notified().now_or_never();
-        seat.queue.absorb(&mut self.orphans);
-        seat.queue.repeat_unacked();
-        let mut running = Vec::new();
-        for (key, attempt) in &mut self.attempts {
-            if attempt.home.is_none() {
-                attempt.home = Some(id);
-                seat.running += 1;
-            }
-            if attempt.home == Some(id) && !attempt.revoked {
-                running.push(*key);
-            }
+        // All of them, those at home elsewhere too: this replica may have adopted them, and its word was lost.
+        let (mut running, mut ended) = (Vec::new(), Vec::new());
+        for (key, attempt) in self.attempts.iter().filter(|(_, attempt)| !attempt.is_revoked()) {
+            if attempt.is_running() { running.push(*key) } else { ended.push(*key) }
         }
-        let ended = seat.queue.unacked().take(CLAIMS_MAX.saturating_sub(running.len()));
+        let sent = ended.iter().copied().filter(|key| self.attempts[key].home == Some(id));
+        seat.queue.repeat_ends(sent);
         running.extend(ended);
+        let beyond = running.split_off(running.len().min(CLAIMS_MAX));
+        seat.queue.report(beyond);
         running.sort_unstable();
+        self.even_out();
         Claims { running, credits: self.grant(id) }
     }
 
-    /// Ends a session that may come back: the credits the scheduler had are void.
-    pub(super) fn leave(&mut self, id: SessionId) {
+    /// Ends a session that is opened again at once: the credits the scheduler had are void, the attempts stay.
+    pub(super) fn pause(&mut self, id: SessionId) {
         if let Some(seat) = self.seats.get_mut(&id) {
-            self.free += std::mem::take(&mut seat.idle);
+            self.free += seat.close();
+            seat.queue.forget_reports();
             self.wake_all();
         }
     }
 
+    /// Ends a session that may come back: the credits the scheduler had are void, and its attempts have no home.
+    pub(super) fn leave(&mut self, id: SessionId) {
+        self.pause(id);
+        let left = self.attempts.iter().filter(|(_, attempt)| attempt.home == Some(id)).map(|(key, _)| *key).collect();
+        self.evict(id, &left);
+        self.feed_all();
+    }
+
     /// Takes an attempt in; false when it must not be started: known already, or handed back at once because there
     /// is no credit for it or the worker ends.
-    pub(super) fn assign(&mut self, id: SessionId, key: AttemptKey, stop: &Arc<Stop>) -> bool {
+    fn assign(&mut self, id: SessionId, key: AttemptKey, stop: &Arc<Stop>) -> bool {
         let Some(seat) = self.seats.get_mut(&id) else { return false };
-        if self.attempts.contains_key(&key) || seat.queue.is_unacked(key) {
+        if self.attempts.contains_key(&key) {
             return false;
         }
         let has_credit = seat.idle > 0;
-        if has_credit {
-            seat.idle -= 1;
-        }
+        seat.idle -= usize::from(has_credit);
         if !has_credit || self.draining {
             self.free += usize::from(has_credit);
-            seat.queue.push_handed_back(key);
-            seat.signals.wake.notify_one();
+            self.hand_back(id, key);
             return false;
         }
         seat.running += 1;
-        self.attempts.insert(key, Running { home: Some(id), stop: Arc::clone(stop), revoked: false });
+        seat.used = true;
+        self.running += 1;
+        self.attempts.insert(key, Attempt::running(id, Arc::clone(stop)));
+        if seat.idle == 0 {
+            seat.exhausted = true;
+            self.feed(id);
+        }
         true
     }
 
     /// Ends an attempt and frees its slot.
     pub(super) fn finish(&mut self, key: AttemptKey, report: Report) {
-        let Some(attempt) = self.attempts.remove(&key) else { return };
+        let Some(attempt) = self.attempts.get_mut(&key) else { return };
+        let Phase::Running { revoked, .. } = attempt.phase else { return };
         self.free += 1;
-        let report = if attempt.revoked { Report::Nothing } else { report };
-        let seat = attempt.home.and_then(|id| self.seats.get_mut(&id));
-        let (queue, is_short) = match seat {
+        self.running -= 1;
+        let home = attempt.home.and_then(|home| self.seats.get_mut(&home));
+        let end = match report {
+            Report::Result(result) => {
+                let bytes = result.encoded_len();
+                End::Result(Arc::new(result), bytes)
+            }
+            // Revoked by one replica, then adopted by another: that one must hear of it.
+            Report::HandedBack | Report::Nothing => End::HandedBack,
+        };
+        let is_short = match home {
             Some(seat) => {
                 seat.running -= 1;
-                seat.signals.wake.notify_one();
-                (&mut seat.queue, seat.idle + seat.running < seat.share)
+                if !revoked {
+                    seat.unacked.add(&end);
+                    seat.queue.push_end(key);
+                }
+                seat.wake();
+                seat.held() < seat.share
             }
-            None => (&mut self.orphans, false),
+            None => {
+                if !revoked {
+                    self.homeless.add(&end);
+                }
+                false
+            }
         };
-        match report {
-            Report::Result(result) => queue.push_result(key, result),
-            Report::HandedBack => queue.push_handed_back(key),
-            Report::Nothing => {}
+        attempt.phase = Phase::Ended(end);
+        if revoked {
+            self.homeless_log_bytes -= attempt.held_log_bytes();
+            self.attempts.remove(&key);
+            self.wake_if_over();
         }
         if !is_short {
             // This session does not take the slot again, so another one may.
             self.wake_all();
         }
+        self.feed_all();
     }
 
     /// Keeps a line for sending.
     pub(super) fn log(&mut self, key: AttemptKey, line: AttemptLogLine) -> Logged {
-        let Some((queue, signals)) = self.queue_of(key) else { return Logged::Gone };
-        match queue.push_line(key, line) {
-            Ok(()) => {
-                if let Some(signals) = signals {
-                    signals.wake.notify_one();
-                }
-                Logged::Taken
-            }
-            Err(line) => Logged::Full(line),
+        let total = self.homeless_log_bytes + self.seats.values().map(|seat| seat.queue.log_bytes()).sum::<usize>();
+        let Some(attempt) = self.attempts.get_mut(&key) else { return Logged::Gone };
+        if !attempt.is_running() || attempt.is_revoked() {
+            return Logged::Gone;
         }
+        let home = attempt.home.and_then(|home| self.seats.get_mut(&home));
+        let waiting = home.as_ref().map_or(self.homeless_log_bytes, |seat| seat.queue.log_bytes());
+        if waiting >= LOG_BYTES_MAX || total >= LOG_BYTES_TOTAL_MAX {
+            return Logged::Full(line);
+        }
+        match home {
+            Some(seat) => {
+                seat.queue.push_line(key, line);
+                seat.wake();
+            }
+            None => {
+                self.homeless_log_bytes += line_bytes(&line);
+                attempt.held_mut().lines.push(line);
+            }
+        }
+        Logged::Taken
     }
 
     /// Keeps the latest progress for sending.
     pub(super) fn progress(&mut self, key: AttemptKey, progress: Progress) {
-        if let Some((queue, signals)) = self.queue_of(key) {
-            queue.set_progress(key, progress);
-            if let Some(signals) = signals {
-                signals.wake.notify_one();
+        let Some(attempt) = self.attempts.get_mut(&key) else { return };
+        if !attempt.is_running() || attempt.is_revoked() {
+            return;
+        }
+        match attempt.home.and_then(|home| self.seats.get_mut(&home)) {
+            Some(seat) => {
+                seat.queue.set_progress(key, progress);
+                seat.wake();
+            }
+            None => attempt.held_mut().progress = Some(progress),
+        }
+    }
+
+    /// Stops an attempt because its scheduler said so.
+    fn cancel(&self, id: SessionId, key: AttemptKey) {
+        if let Some(Attempt { phase: Phase::Running { stop, .. }, .. }) =
+            self.attempts.get(&key).filter(|attempt| attempt.obeys(id))
+        {
+            stop.order(StopReason::Cancelled);
+        }
+    }
+
+    /// Forgets ends that are durable, or outdated. What comes back is to be dropped outside of the lock.
+    fn acknowledge(&mut self, id: SessionId, keys: &[AttemptKey]) -> Vec<End> {
+        if keys.is_empty() {
+            return Vec::new();
+        }
+        let mut forgotten = Vec::with_capacity(keys.len());
+        for &key in keys {
+            // One that another replica has adopted meanwhile waits for that one's word: it waits for the end.
+            if self.attempts.get(&key).is_some_and(|attempt| !attempt.is_running() && attempt.obeys(id)) {
+                forgotten.extend(self.forget(key));
             }
         }
-    }
-
-    /// Stops an attempt because the scheduler said so.
-    pub(super) fn cancel(&self, key: AttemptKey) {
-        if let Some(attempt) = self.attempts.get(&key) {
-            attempt.stop.order(StopReason::Cancelled);
-        }
-    }
-
-    /// Gives up an attempt that is not ours any more: it is stopped and not reported, its result forgotten.
-    pub(super) fn revoke(&mut self, id: SessionId, key: AttemptKey) {
-        if let Some(seat) = self.seats.get_mut(&id) {
-            seat.queue.acknowledge(key);
-        }
-        if let Some(attempt) = self.attempts.get_mut(&key) {
-            attempt.revoked = true;
-            attempt.stop.order(StopReason::Revoked);
-        }
-    }
-
-    /// Forgets results that are durable. What comes back is to be dropped outside of the lock.
-    pub(super) fn acknowledge(
-        &mut self,
-        id: SessionId,
-        keys: impl IntoIterator<Item = AttemptKey>,
-    ) -> Vec<Arc<AttemptResult>> {
-        let Some(seat) = self.seats.get_mut(&id) else { return Vec::new() };
-        let forgotten = keys.into_iter().filter_map(|key| seat.queue.acknowledge(key)).collect();
-        if seat.held() < seat.share && self.free > 0 {
+        if let Some(seat) = self.seats.get(&id)
+            && seat.held() < seat.share
+            && self.free > 0
+        {
             // Credits may have been withheld for want of acknowledgements.
-            seat.signals.wake.notify_one();
+            seat.wake();
         }
         forgotten
     }
@@ -301,69 +312,55 @@ impl Book {
     /// What the session says next, with the credits that became due.
     pub(super) fn outgoing(&mut self, id: SessionId) -> Batch {
         let credits = self.grant(id);
-        match self.seats.get_mut(&id) {
-            Some(seat) => seat.queue.take(credits),
-            None => Batch::default(),
-        }
+        let reclaim = self.reclaim(id);
+        let Some(seat) = self.seats.get_mut(&id) else { return Batch::default() };
+        let attempts = &self.attempts;
+        let at_home = |key| attempts.get(&key).filter(|attempt: &&Attempt| attempt.home == Some(id));
+        let is_elsewhere = |attempt: &Attempt| attempt.home != Some(id) && !attempt.is_revoked();
+        let mut batch = seat
+            .queue
+            .take(|key| at_home(key).and_then(Attempt::end), |key| attempts.get(&key).is_some_and(is_elsewhere));
+        (batch.credits, batch.reclaim) = (credits, reclaim);
+        batch
     }
 
     /// From now on: no credits, and every new attempt goes back.
     pub(super) fn drain(&mut self) {
         self.draining = true;
+        self.wake_all();
     }
 
     /// Stops every attempt, for this reason.
     pub(super) fn stop_all(&self, reason: StopReason) {
         for attempt in self.attempts.values() {
-            attempt.stop.order(reason);
+            if let Phase::Running { stop, .. } = &attempt.phase {
+                stop.order(reason);
+            }
         }
     }
 
-    /// True when a session has said everything and all its results are acknowledged.
+    /// True when a session has said everything, and no attempt is left whose end anybody may ask for.
     pub(super) fn is_flushed(&self, id: SessionId) -> bool {
-        self.seats.get(&id).is_none_or(|seat| seat.queue.is_flushed()) && self.orphans.is_flushed()
+        self.attempts.is_empty() && self.seats.get(&id).is_none_or(|seat| seat.queue.is_empty())
     }
 
-    /// Turns free slots into credits for a session, within its share and as far as its results are acknowledged.
-    fn grant(&mut self, id: SessionId) -> u32 {
-        let Some(seat) = self.seats.get_mut(&id) else { return 0 };
-        let (unacked, unacked_bytes) = seat.queue.unacked_size();
-        if self.draining || unacked_bytes >= UNACKED_BYTES_MAX {
-            return 0;
-        }
-        let unacked_max = UNACKED_MAX.max(2 * self.slots);
-        let most = seat.share.min(unacked_max.saturating_sub(unacked));
-        let credits = most.saturating_sub(seat.held()).min(self.free);
-        self.free -= credits;
-        seat.idle += credits;
-        u32::try_from(credits).unwrap_or(u32::MAX)
-    }
-
-    fn queue_of(&mut self, key: AttemptKey) -> Option<(&mut Queue, Option<&Signals>)> {
-        let attempt = self.attempts.get(&key).filter(|attempt| !attempt.revoked)?;
-        match attempt.home.and_then(|id| self.seats.get_mut(&id)) {
-            Some(seat) => Some((&mut seat.queue, Some(&*seat.signals))),
-            None => Some((&mut self.orphans, None)),
+    /// Lets the sessions of a worker that ends see that nothing is left.
+    fn wake_if_over(&self) {
+        if self.draining && self.attempts.is_empty() {
+            self.wake_all();
         }
     }
 
     fn wake_all(&self) {
         for seat in self.seats.values() {
-            seat.signals.wake.notify_one();
-        }
-    }
-
-    /// Panics when the invariant of the module is broken.
-    #[cfg(test)]
-    fn check(&self) {
-        let idle: usize = self.seats.values().map(|seat| seat.idle).sum();
-        assert_eq!(self.free + idle + self.attempts.len(), self.slots, "{self:?}");
-        for (id, seat) in &self.seats {
-            let running = self.attempts.values().filter(|attempt| attempt.home == Some(*id)).count();
-            assert_eq!(seat.running, running, "{self:?}");
+            seat.wake();
         }
     }
 }
 
+#[cfg(test)]
+mod check;
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use super::{
     context::AttemptContext,
     executor::ProcessExecutor,
     handler::{Handler, HandlerError},
-    options::{SLOTS_MAX, Schedulers, WorkerOptions},
+    options::{SLOTS_MAX, Schedulers, Taint, WorkerOptions},
     supervisor::Worker,
 };
 
@@ -72,6 +72,27 @@ impl WorkerBuilder {
     #[must_use]
     pub fn queues(mut self, queues: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.options.queues = queues.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Gives the worker a label, which placement rules of tasks compare; a later one under the same name replaces it.
+    #[must_use]
+    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.options.labels.insert(key.into(), value.into());
+        self
+    }
+
+    /// Keeps tasks away that do not tolerate this.
+    #[must_use]
+    pub fn taint(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.options.taints.push(Taint { key: key.into(), value: value.into() });
+        self
+    }
+
+    /// What tasks may take of the machine: CPU in thousandths of a core, memory in bytes. 0 means it is not counted.
+    #[must_use]
+    pub fn resources(mut self, cpu_millis: u32, memory_bytes: u64) -> Self {
+        (self.options.cpu_millis, self.options.memory_bytes) = (cpu_millis, memory_bytes);
         self
     }
 

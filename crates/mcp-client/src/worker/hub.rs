@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::{
     attempt::AttemptKey,
     book::{Book, Claims, Logged, Report},
-    options::WorkerOptions,
+    options::{Taint, WorkerOptions},
 };
 
 /// See the module.
@@ -69,6 +69,10 @@ impl Hub {
             credits: claims.credits,
             running: claims.running.into_iter().map(AttemptKey::to_ref).collect(),
             version: self.options.version.clone(),
+            labels: self.options.labels.clone(),
+            taints: self.options.taints.iter().map(Taint::to_wire).collect(),
+            cpu_millis: self.options.cpu_millis,
+            memory_bytes: self.options.memory_bytes,
         }
     }
 

@@ -45,7 +45,9 @@ pub use builder::WorkerBuilder;
 pub use context::AttemptContext;
 pub use executor::{ProcessExecutor, ProcessOutcome};
 pub use handler::HandlerError;
-pub use options::{SLOTS_MAX, Schedulers, WorkerOptions};
+pub use options::{
+    KEY_BYTES_MAX, LABELS_MAX, SLOTS_MAX, Schedulers, TAINTS_MAX, Taint, VALUE_BYTES_MAX, WorkerOptions,
+};
 pub use output::to_output;
 pub use supervisor::Worker;
 

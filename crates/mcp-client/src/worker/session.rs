@@ -21,10 +21,9 @@ use tracing::{debug, info, warn};
 use super::{
     abilities::Abilities,
     attempt::AttemptKey,
-    book::{SessionId, Signals},
+    book::{Heard, Orders, SessionId, Signals},
     hub::{Hub, OpenSession},
     runner,
-    stop::Stop,
 };
 use crate::client::endpoint;
 
@@ -62,6 +61,16 @@ pub(super) struct Session {
     pub(super) finish: CancellationToken,
 }
 
+/// A stream on which the scheduler has welcomed the worker.
+struct Opened {
+    inbound: Streaming<OpenSessionResponse>,
+    /// What the hello claimed.
+    claimed: Vec<AttemptKey>,
+    welcome: SessionWelcome,
+    /// What else was in the message of the welcome.
+    first: OpenSessionResponse,
+}
+
 /// How a stream ended without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -81,7 +90,10 @@ impl Session {
         loop {
             let started = Instant::now();
             let end = self.converse(&mut lease).await;
-            self.hub.book().leave(self.id);
+            match &end {
+                Ok(End::Reopen) => self.hub.book().pause(self.id),
+                Ok(End::Closed | End::Finished) | Err(_) => self.hub.book().leave(self.id),
+            }
             if started.elapsed() >= STABLE_AFTER {
                 failures = 0;
             }
@@ -132,20 +144,21 @@ impl Session {
     /// One stream from hello to end; `lease` is set to the scheduler's.
     async fn converse(&mut self, lease: &mut Option<Duration>) -> Result<End, Error> {
         let (sender, receiver) = mpsc::channel(MESSAGES_QUEUED_MAX);
-        let (mut inbound, welcome) = timeout(OPEN_MAX, self.open(&sender, receiver))
+        let Opened { mut inbound, claimed, welcome, first } = timeout(OPEN_MAX, self.open(&sender, receiver))
             .await
             .unwrap_or_else(|_| Err(Error::new(Code::Unavailable, format!("no welcome within {OPEN_MAX:?}"))))?;
         let told = welcome.lease.and_then(|lease| Duration::try_from(lease).ok());
         *lease = told.filter(|lease| !lease.is_zero());
         let silence_max = ping_interval(&welcome) * SILENT_PINGS_MAX;
-        for key in keys(&welcome.revoked) {
-            self.hub.book().revoke(self.id, key);
-        }
+        let (revoked, not_mine) = (keys(&welcome.revoked), keys(&first.not_mine));
+        self.hub.book().welcomed(self.id, &claimed, &revoked, &not_mine);
         let _open = OpenSession::new(&self.hub);
-        info!(url = self.url, revoked = welcome.revoked.len(), "session open");
+        info!(url = self.url, claimed = claimed.len(), revoked = revoked.len(), "session open");
+        drop(claimed);
 
         let mut heard = Instant::now();
-        let (mut pong, mut has_news, mut finishing) = (0, true, false);
+        let (mut pong, mut has_news, mut finishing) = (first.ping, true, false);
+        self.hear(first);
         loop {
             if finishing && !has_news && self.hub.book().is_flushed(self.id) {
                 return Ok(close(sender, inbound).await);
@@ -181,53 +194,46 @@ impl Session {
         &self,
         sender: &mpsc::Sender<OpenSessionRequest>,
         receiver: mpsc::Receiver<OpenSessionRequest>,
-    ) -> Result<(Streaming<OpenSessionResponse>, SessionWelcome), Error> {
+    ) -> Result<Opened, Error> {
         let unreachable = |error| Error::new(Code::Unavailable, "the scheduler cannot be reached").with_source(error);
         let channel = endpoint(&self.url)?.connect().await.map_err(unreachable)?;
         let mut client = WorkerSessionServiceClient::new(channel)
             .max_decoding_message_size(ANSWER_BYTES_MAX)
             .max_encoding_message_size(ANSWER_BYTES_MAX);
         let claims = self.hub.book().join(self.id);
+        let claimed = claims.running.clone();
         let hello = OpenSessionRequest { hello: Some(self.hub.hello(claims)), ..OpenSessionRequest::default() };
         // The receiver goes into the call below, so the channel is open and empty.
         sender.send(hello).await.map_err(|_| broken())?;
         let mut inbound = client.open_session(ReceiverStream::new(receiver)).await?.into_inner();
-        let first = inbound.message().await?;
-        let welcome = first.and_then(|message| message.welcome);
+        let mut first = inbound.message().await?.unwrap_or_default();
+        let welcome = first.welcome.take();
         let welcome = welcome.ok_or_else(|| Error::new(Code::Unavailable, "the scheduler did not welcome us"))?;
-        Ok((inbound, welcome))
+        Ok(Opened { inbound, claimed, welcome, first })
     }
 
+    /// Takes a message, and starts what it assigns.
     fn hear(&self, message: OpenSessionResponse) {
-        if !message.acknowledged.is_empty() {
-            let forgotten = self.hub.book().acknowledge(self.id, keys(&message.acknowledged));
-            drop(forgotten);
+        let (orders, assignments) = orders(message);
+        let moves = orders.moves();
+        if moves {
+            debug!(
+                url = self.url,
+                adopted = orders.adopted.len(),
+                revoked = orders.revoked.len(),
+                not_mine = orders.not_mine.len(),
+                "attempts change hands"
+            );
         }
-        if !message.assignments.is_empty() {
-            self.start_all(message.assignments);
+        let Heard { started, forgotten } = self.hub.book().hear(self.id, &orders);
+        drop(forgotten);
+        if moves {
+            self.hub.made_room();
         }
-        for cancellation in message.cancellations {
-            if let Some(key) = cancellation.attempt.as_ref().and_then(key_of) {
-                debug!(task = %key.task, token = %key.token, reason = cancellation.reason, "attempt is cancelled");
-                self.hub.book().cancel(key);
+        for (((key, stop), assignment), starts) in orders.assigned.into_iter().zip(assignments).zip(started) {
+            if starts {
+                runner::start(&self.hub, &self.abilities, key, assignment, stop);
             }
-        }
-    }
-
-    fn start_all(&self, assignments: Vec<Assignment>) {
-        let known: Vec<(AttemptKey, Assignment, Arc<Stop>)> = assignments
-            .into_iter()
-            .filter_map(|assignment| {
-                let key = assignment.attempt.as_ref().and_then(key_of)?;
-                Some((key, assignment, Arc::default()))
-            })
-            .collect();
-        let accepted: Vec<_> = {
-            let mut book = self.hub.book();
-            known.into_iter().filter(|(key, _, stop)| book.assign(self.id, *key, stop)).collect()
-        };
-        for (key, assignment, stop) in accepted {
-            runner::start(&self.hub, &self.abilities, key, assignment, stop);
         }
     }
 
@@ -253,13 +259,41 @@ async fn close(sender: mpsc::Sender<OpenSessionRequest>, mut inbound: Streaming<
     End::Finished
 }
 
+/// What a message says to the book, and the assignments in the order of `assigned`.
+fn orders(message: OpenSessionResponse) -> (Orders, Vec<Assignment>) {
+    let mut assigned = Vec::with_capacity(message.assignments.len());
+    let mut assignments = message.assignments;
+    assignments.retain(|assignment| {
+        let key = assignment.attempt.as_ref().and_then(key_of);
+        assigned.extend(key.map(|key| (key, Arc::default())));
+        key.is_some()
+    });
+    let cancelled = message.cancellations.iter().filter_map(|cancellation| {
+        let key = cancellation.attempt.as_ref().and_then(key_of)?;
+        debug!(task = %key.task, token = %key.token, reason = cancellation.reason, "attempt is cancelled");
+        Some(key)
+    });
+    let orders = Orders {
+        acknowledged: keys(&message.acknowledged),
+        adopted: keys(&message.adopted),
+        assigned,
+        cancelled: cancelled.collect(),
+        revoked: keys(&message.revoked),
+        not_mine: keys(&message.not_mine),
+        reclaimed: message.reclaimed,
+        report: message.report,
+        pinged: message.ping != 0,
+    };
+    (orders, assignments)
+}
+
 fn ping_interval(welcome: &SessionWelcome) -> Duration {
     let interval = welcome.ping_interval.and_then(|interval| Duration::try_from(interval).ok());
     interval.filter(|interval| !interval.is_zero()).unwrap_or(PING_INTERVAL_DEFAULT).max(PING_INTERVAL_MIN)
 }
 
-fn keys(refs: &[AttemptRef]) -> impl Iterator<Item = AttemptKey> {
-    refs.iter().filter_map(key_of)
+fn keys(refs: &[AttemptRef]) -> Vec<AttemptKey> {
+    refs.iter().filter_map(key_of).collect()
 }
 
 fn key_of(wire: &AttemptRef) -> Option<AttemptKey> {

@@ -104,7 +104,7 @@ async fn errors_of_handlers_are_reported_and_the_worker_goes_on() {
 #[tokio::test]
 async fn lines_and_progress_arrive_before_the_result() {
     let scheduler = FakeScheduler::start().await;
-    let worker = builder(&scheduler).handler("talk", |context: AttemptContext, _: Value| async move {
+    let worker = builder(&scheduler).handler("speak", |context: AttemptContext, _: Value| async move {
         context.log("one\ntwo").await;
         context.log_to(LogStream::Stderr, "").await;
         context.log("ä".repeat(10_000)).await;
@@ -114,7 +114,7 @@ async fn lines_and_progress_arrive_before_the_result() {
     });
     let _worker = run(worker);
     let mut session = scheduler.welcomed().await;
-    session.assign(vec![assignment(1, handler("talk", Value::Null))]).await;
+    session.assign(vec![assignment(1, handler("speak", Value::Null))]).await;
     let mut progress = None;
     let message = loop {
         let message = session.next().await.unwrap();

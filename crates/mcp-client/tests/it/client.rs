@@ -12,10 +12,10 @@ use mcp_client::{Client, testing::SOON};
 use mcp_proto::{
     Code, Error,
     scheduler::v1::{
-        BatchSubmitTasksRequest, BatchSubmitTasksResponse, CancelTaskRequest, CancelTaskResponse, GetTaskRequest,
-        GetTaskResponse, ListTasksRequest, ListTasksResponse, ReadTaskLogsRequest, ReadTaskLogsResponse,
-        SubmitTaskRequest, SubmitTaskResponse, Task, TaskSpec, TaskState, WaitTaskRequest, WaitTaskResponse,
-        WatchTasksRequest, WatchTasksResponse,
+        BatchSubmitTasksRequest, BatchSubmitTasksResponse, CancelTaskRequest, CancelTaskResponse, ExplainTaskRequest,
+        ExplainTaskResponse, GetTaskRequest, GetTaskResponse, ListTasksRequest, ListTasksResponse, ReadTaskLogsRequest,
+        ReadTaskLogsResponse, RetryTaskRequest, RetryTaskResponse, SubmitTaskRequest, SubmitTaskResponse, Task,
+        TaskSpec, TaskState, WaitTaskRequest, WaitTaskResponse, WatchTasksRequest, WatchTasksResponse,
         task_service_server::{TaskService, TaskServiceServer},
     },
 };
@@ -111,6 +111,20 @@ impl TaskService for Service {
         Ok(Response::new(CancelTaskResponse { task: Some(Task::default()) }))
     }
 
+    async fn explain_task(
+        &self,
+        request: Request<ExplainTaskRequest>,
+    ) -> Result<Response<ExplainTaskResponse>, Status> {
+        self.next(request.metadata()).await?;
+        let summary = "because".to_owned();
+        Ok(Response::new(ExplainTaskResponse { summary, ..ExplainTaskResponse::default() }))
+    }
+
+    async fn retry_task(&self, request: Request<RetryTaskRequest>) -> Result<Response<RetryTaskResponse>, Status> {
+        self.next(request.metadata()).await?;
+        Ok(Response::new(RetryTaskResponse { task_id: "new".to_owned() }))
+    }
+
     async fn read_task_logs(
         &self,
         request: Request<ReadTaskLogsRequest>,
@@ -143,21 +157,48 @@ async fn reads_are_repeated_while_the_service_is_away() {
     assert_eq!(service.calls(), 3);
 }
 
+/// The other end broke off: whether it did it is not known.
+fn broken() -> Error {
+    Error::new(Code::UpstreamFailed, "broke off").with_retry_after(Duration::from_millis(1))
+}
+
 #[tokio::test]
-async fn only_submits_with_a_key_are_repeated() {
+async fn only_submits_with_a_key_are_repeated_when_the_outcome_is_not_known() {
     let (client, service) = serve().await;
-    service.fail([away()]);
-    assert_eq!(client.submit(TaskSpec::default()).await.unwrap_err(), away());
+    service.fail([broken()]);
+    assert_eq!(client.submit(TaskSpec::default()).await.unwrap_err(), broken());
     assert_eq!(service.calls(), 1);
 
     let keyed = TaskSpec { idempotency_key: "once".to_owned(), ..TaskSpec::default() };
-    service.fail([away()]);
+    service.fail([broken()]);
     assert_eq!(client.submit(keyed.clone()).await.unwrap().task_id, "id");
     assert_eq!(service.calls(), 3);
 
-    service.fail([away()]);
+    service.fail([broken()]);
     client.submit_batch(vec![keyed, TaskSpec::default()]).await.unwrap_err();
     assert_eq!(service.calls(), 4, "one of them has no key");
+}
+
+#[tokio::test]
+async fn every_call_is_repeated_while_tasks_move_to_another_replica() {
+    let (client, service) = serve().await;
+    let stopping = Error::new(Code::ShuttingDown, "stops").with_retry_after(Duration::from_millis(1));
+    let moving = || [away(), stopping.clone(), away()];
+    service.fail(moving());
+    assert_eq!(client.submit(TaskSpec::default()).await.unwrap().task_id, "id");
+    service.fail(moving());
+    client.submit_batch(vec![TaskSpec::default()]).await.unwrap();
+    service.fail(moving());
+    client.cancel("a", "enough").await.unwrap();
+    service.fail(moving());
+    assert_eq!(client.retry_task("a").await.unwrap().task_id, "new");
+    service.fail(moving());
+    assert_eq!(client.explain("a").await.unwrap().summary, "because");
+    service.fail(moving());
+    client.watch(WatchTasksRequest::default()).await.unwrap();
+    service.fail(moving());
+    client.logs("a", 0, false).await.unwrap();
+    assert_eq!(service.calls(), 7 * 4);
 }
 
 #[tokio::test]
@@ -208,12 +249,16 @@ async fn a_wait_polls_until_the_end_and_through_absences() {
 }
 
 #[tokio::test]
-async fn a_submit_names_its_queue_to_the_gateway() {
+async fn a_call_names_its_home_to_the_gateway() {
     let (client, service) = serve().await;
     let spec = TaskSpec { queue: "mail".to_owned(), ..TaskSpec::default() };
     client.submit(spec.clone()).await.unwrap();
     client.submit_batch(vec![spec.clone(), spec.clone()]).await.unwrap();
     client.submit_batch(vec![spec, TaskSpec::default()]).await.unwrap();
+    client.get("id-1").await.unwrap();
+    client.wait("id-2", Duration::from_secs(1)).await.unwrap();
+    client.watch(WatchTasksRequest { task_ids: vec!["id-3".to_owned()], ..Default::default() }).await.unwrap();
+    client.list(ListTasksRequest::default()).await.unwrap();
     let keys: Vec<Option<String>> = service
         .0
         .lock()
@@ -222,7 +267,9 @@ async fn a_submit_names_its_queue_to_the_gateway() {
         .iter()
         .map(|metadata| metadata.get("mcp-partition-key").map(|key| key.to_str().unwrap().to_owned()))
         .collect();
-    assert_eq!(keys, [Some("default/mail".to_owned()), Some("default/mail".to_owned()), None]);
+    let known = |key: &str| Some(key.to_owned());
+    let mail = known("default/mail");
+    assert_eq!(keys, [mail.clone(), mail, None, known("id-1"), known("id-2"), known("id-3"), None]);
 }
 
 #[tokio::test]

@@ -44,6 +44,7 @@ async fn what_ends_within_the_grace_is_reported() {
         session.assign(vec![assignment(task, handler("echo", Value::Null))]).await;
         let message = session.next().await.unwrap();
         if let Some(back) = message.handed_back.first() {
+            session.acknowledge(back).await;
             break back.clone();
         }
         for result in message.results {

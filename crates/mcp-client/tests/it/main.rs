@@ -6,6 +6,8 @@ mod attempts;
 mod client;
 mod discovery;
 mod drain;
+mod methods;
+mod replicas;
 mod sessions;
 mod support;
 mod traces;

@@ -37,10 +37,12 @@ pub(crate) fn builder_for(schedulers: Schedulers) -> WorkerBuilder {
         .drain_grace(Duration::ZERO)
 }
 
-/// Runs it with some handlers: `echo` gives its input back, `wait` waits for a permit of the gate.
+/// Runs it with some handlers: `echo` gives its input back, `wait` waits for a permit of the gate, `talk` too, with a
+/// line before and one after it.
 pub(crate) fn run(builder: WorkerBuilder) -> Running {
     let gate = Arc::new(Semaphore::new(0));
     let doorkeeper = Arc::clone(&gate);
+    let talking = Arc::clone(&gate);
     let worker = builder
         .handler("echo", |_: AttemptContext, input: Value| async move { Ok(input) })
         .handler("wait", move |_: AttemptContext, _: Value| {
@@ -48,6 +50,15 @@ pub(crate) fn run(builder: WorkerBuilder) -> Running {
             async move {
                 gate.acquire().await?.forget();
                 Ok(json!("waited"))
+            }
+        })
+        .handler("talk", move |context: AttemptContext, _: Value| {
+            let gate = Arc::clone(&talking);
+            async move {
+                context.log("begin").await;
+                gate.acquire().await?.forget();
+                context.log("end").await;
+                Ok(json!("talked"))
             }
         })
         .build();

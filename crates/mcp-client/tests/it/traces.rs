@@ -1,5 +1,7 @@
 //! The trace context across the worker and the client.
 
+use std::sync::LazyLock;
+
 use mcp_client::{
     testing::{FakeScheduler, assignment, handler},
     trace::{set_parent, trace_id_of, traceparent_of},
@@ -9,15 +11,20 @@ use mcp_proto::worker::v1::Assignment;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
 use serde_json::{Value, json};
-use tracing::subscriber::DefaultGuard;
+use tracing::{Dispatch, subscriber::DefaultGuard};
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::support::{builder, run};
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
+/// While there is just one subscriber, a place in the code that another test's thread reaches first is switched off for all
+/// threads. So there are always two.
+static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
+
 /// A tracer for this thread, on which the runtime of a test runs its tasks.
 fn tracer() -> (InMemorySpanExporter, SdkTracerProvider, DefaultGuard) {
+    LazyLock::force(&SECOND);
     let exporter = InMemorySpanExporter::default();
     let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
     let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));

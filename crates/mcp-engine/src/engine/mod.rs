@@ -1,25 +1,44 @@
 //! The engine itself: its parts and how commands reach the rules.
 
+mod admit;
 mod attempts;
 mod check;
 mod dispatch;
+mod explain;
+mod gates;
+mod listing;
+mod moves;
+mod preempt;
 mod restore;
+mod rules;
 mod sessions;
+mod stats;
 mod submit;
 #[cfg(test)]
 mod tests;
 mod tick;
 
+use std::collections::{BTreeMap, BTreeSet};
+
+#[cfg(doc)]
+use crate::types::State;
 use crate::{
     board::Board,
     faults::Fault,
     idempotency::Keys,
     intern::Interner,
     retry::{Random, Terms},
+    slab::Slot,
     task::Tasks,
-    timers::Timers,
-    types::{Applied, AttemptCount, Command, Config, Effect, Millis, Refused, State, TaskId, Token, WorkerId},
+    timers::{Gate, Timers},
+    types::{Applied, Command, Config, Effect, Millis, Partition, Refused},
+    uniques::Uniques,
     workers::Workers,
+};
+
+pub use self::{
+    listing::{QueuePage, Serving},
+    stats::{Stats, TaskView},
 };
 
 /// Catalogue numbers of the failures that the engine itself finds.
@@ -34,71 +53,42 @@ pub(crate) mod code {
     pub(crate) const CANCELLED: u32 = 3009;
 }
 
-/// An unfinished task, as [`Engine::view`] tells it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TaskView {
-    /// Where it stands; never final.
-    pub state: State,
-    /// Attempts so far, the running one included in `started`.
-    pub attempts: AttemptCount,
-    /// Who has it, in `Running`.
-    pub worker: Option<WorkerId>,
-    /// The token of the running attempt.
-    pub token: Option<Token>,
-    /// A cancel was accepted.
-    pub cancel_requested: bool,
-    /// When its next attempt is due, or was due.
-    pub not_before: Millis,
-}
-
-/// How much the engine holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Stats {
-    /// Unfinished tasks.
-    pub tasks: usize,
-    /// Those in `Pending`.
-    pub pending: usize,
-    /// Those in `Scheduled`.
-    pub scheduled: usize,
-    /// Those in `Running`.
-    pub running: usize,
-    /// Those in `Retrying`.
-    pub retrying: usize,
-    /// Queues that hold an unfinished task.
-    pub queues: usize,
-    /// Workers that have a session, or whose lease still runs.
-    pub workers: usize,
-    /// Free slots of all workers with a session.
-    pub free_slots: u64,
-    /// Idempotency keys that are remembered.
-    pub idempotency_keys: usize,
-}
-
-/// The scheduler's rules for one partition.
+/// The scheduler's rules for the partitions that one process owns.
 ///
-/// Its life: [`new`](Self::new), then [`restore`](Self::restore) and [`remember`](Self::remember) for what the store
-/// holds, then [`opened`](Self::opened), then [`apply`](Self::apply) for ever.
+/// Its life: [`new`](Self::new), then [`apply`](Self::apply) for ever. A partition is taken over with
+/// [`restore`](Self::restore), [`remember`](Self::remember) and [`restore_queue`](Self::restore_queue) for what the
+/// store holds of it, then [`opened`](Self::opened), and given up with [`close`](Self::close), each at any time.
 ///
 /// Invariants: a task is in exactly one of waiting, running, final (S-1); it moves only as [`State::may_become`]
 /// allows (S-2); only its newest token finishes it (S-3), and of the attempts of a task that are not void on record
-/// at most one was ever sent out; while a task waits, no worker that serves it has a free slot (S-4).
-/// [`check`](Self::check) looks at all of them.
+/// at most one was ever sent out; while a task waits that no limit keeps back, no worker that serves it has a free
+/// slot and room for it (S-4); what counts under a limit is what runs or may run, counted from the tasks themselves
+/// (S-5). [`check`](Self::check) looks at all of them.
 #[derive(Debug)]
 pub struct Engine {
     config: Config,
     /// The latest time it was told.
     now: Millis,
+    /// Partitions that are open or being restored.
+    parts: BTreeMap<Partition, restore::Part>,
     tasks: Tasks,
     terms: Interner<Terms>,
     board: Board,
     workers: Workers,
     timers: Timers,
     keys: Keys,
+    uniques: Uniques,
     /// Number of the latest dispatch.
     sequence: u64,
     random: Random,
-    /// Keys of restored tasks, until the engine is opened.
-    restored_keys: Vec<restore::RestoredKey>,
+    /// Gates that may have opened in this command.
+    marked: Vec<Gate>,
+    /// Workers that may have more room than before this command.
+    roomy: Vec<Slot>,
+    /// Buckets whose tasks stop others of a lower priority.
+    urgent: BTreeSet<Slot>,
+    /// Waiting tasks for which a worker is making room.
+    reservations: BTreeMap<Slot, Slot>,
     #[cfg(test)]
     fault: Option<Fault>,
 }
@@ -110,14 +100,19 @@ impl Engine {
             random: Random::new(config.seed),
             config,
             now: 0,
+            parts: BTreeMap::new(),
             tasks: Tasks::default(),
             terms: Interner::default(),
             board: Board::default(),
             workers: Workers::default(),
             timers: Timers::default(),
             keys: Keys::default(),
+            uniques: Uniques::default(),
             sequence: 0,
-            restored_keys: Vec::new(),
+            marked: Vec::new(),
+            roomy: Vec::new(),
+            urgent: BTreeSet::new(),
+            reservations: BTreeMap::new(),
             #[cfg(test)]
             fault: None,
         }
@@ -134,20 +129,35 @@ impl Engine {
     /// Takes O(log n) for each task that it moves, whatever the number of tasks that wait.
     ///
     /// # Errors
-    /// [`Refused`]: the command changed nothing, and `effects` is as it was. Only `Submit` and `Cancel` can be refused.
+    /// [`Refused`]: the command changed nothing, and `effects` is as it was. Only `Submit`, `Cancel` and `SetQueue` can
+    /// be refused.
     pub fn apply(&mut self, now: Millis, command: Command, effects: &mut Vec<Effect>) -> Result<Applied, Refused> {
         self.now = self.now.max(now);
+        let applied = self.carry_out(command, effects);
+        // A refusal changes nothing, also nothing that was left from the opening or closing of a partition.
+        if applied.is_ok() && self.is_unsettled() {
+            self.settle(effects);
+        }
+        applied
+    }
+
+    fn carry_out(&mut self, command: Command, effects: &mut Vec<Effect>) -> Result<Applied, Refused> {
         match command {
-            Command::Submit(submission) => return self.submit(submission, effects),
+            Command::Submit(submission) => return self.submit(&submission, effects),
             Command::Cancel(task) => return self.cancel(task, effects),
+            Command::SetQueue { queue, partition, rules } => self.set_queue(&queue, partition, rules)?,
             Command::Finish { worker, attempt, outcome } => {
                 return Ok(Applied::Finished(self.finish(worker, attempt, outcome, effects)));
             }
             Command::WorkerJoined { worker, spec, slots, running } => {
                 self.worker_joined(worker, spec, slots, &running, effects);
             }
+            Command::AttemptsReported { worker, running } => self.attempts_reported(worker, &running, effects),
             Command::WorkerLost(worker) => self.worker_lost(worker),
             Command::SlotsFreed { worker, slots } => self.slots_freed(worker, slots, effects),
+            Command::ReclaimSlots { worker, slots } => {
+                return Ok(Applied::Reclaimed(self.reclaim_slots(worker, slots)));
+            }
             Command::HandBack { worker, attempt } => self.hand_back(worker, attempt, effects),
             Command::Tick => self.tick(effects),
         }
@@ -157,37 +167,8 @@ impl Engine {
     /// When the next [`Command::Tick`] is due; `None` while no timer runs. May lie in the past.
     pub fn next_timer(&self) -> Option<Millis> {
         let lease = self.workers.next_lease().map(|(at, _)| at);
-        [self.timers.next(), lease, self.keys.next()].into_iter().flatten().min()
-    }
-
-    /// An unfinished task; `None` when it is final or was never submitted.
-    pub fn view(&self, task: TaskId) -> Option<TaskView> {
-        let task = self.tasks.at(self.tasks.find(task)?);
-        let running = task.state == State::Running;
-        Some(TaskView {
-            state: task.state,
-            attempts: task.attempts,
-            worker: running.then(|| self.workers.at(task.worker).id),
-            token: running.then_some(task.token),
-            cancel_requested: task.cancel_requested,
-            not_before: task.not_before,
-        })
-    }
-
-    /// How much the engine holds. O(workers).
-    pub fn stats(&self) -> Stats {
-        let counts = self.tasks.counts();
-        Stats {
-            tasks: self.tasks.len(),
-            pending: counts.pending,
-            scheduled: counts.scheduled,
-            running: counts.running,
-            retrying: counts.retrying,
-            queues: self.board.buckets.queues.with_tasks(),
-            workers: self.workers.len(),
-            free_slots: self.workers.iter().map(|(_, worker)| u64::from(worker.slots)).sum(),
-            idempotency_keys: self.keys.len(),
-        }
+        let unsettled = (!self.marked.is_empty() || !self.roomy.is_empty()).then_some(self.now);
+        [self.timers.next(), lease, self.keys.next(), unsettled].into_iter().flatten().min()
     }
 
     /// True when a test left this rule out.

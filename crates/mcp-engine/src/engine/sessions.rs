@@ -20,10 +20,9 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) {
         let joining = self.workers.ensure(worker);
-        self.workers.end_session(joining, &mut self.board);
+        self.end_session(joining);
         self.workers.set_lease(joining, None);
-        let pool = self.board.join(spec);
-        self.workers.at_mut(joining).pool = Some(pool);
+        self.workers.begin_session(joining, spec, &mut self.board);
 
         // What it lost comes last of all, so that it may go to this worker as well as to another.
         let mut missing = self.workers.at(joining).attempts.clone();
@@ -37,6 +36,28 @@ impl Engine {
         self.serve(joining, effects);
     }
 
+    /// Ends a worker's session, if it has one.
+    fn end_session(&mut self, worker: Slot) {
+        if let Some(task) = self.workers.end_session(worker, &mut self.board, self.now) {
+            self.reservations.remove(&task);
+        }
+    }
+
+    /// Claims what a worker reports within its session.
+    pub(super) fn attempts_reported(
+        &mut self,
+        worker: WorkerId,
+        running: &[RunningAttempt],
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(slot) = self.workers.find(worker).filter(|slot| self.workers.at(*slot).member.is_some()) else {
+            return;
+        };
+        for &attempt in running {
+            self.reconcile(slot, attempt, &mut BTreeSet::new(), effects);
+        }
+    }
+
     /// Compares an attempt that a worker says it runs with what the engine knows.
     fn reconcile(
         &mut self,
@@ -47,11 +68,14 @@ impl Engine {
     ) {
         let id = self.workers.at(worker).id;
         let revoke = Effect::Revoke { worker: id, attempt };
+        if self.is_restoring(attempt.task) {
+            return;
+        }
         let Some(slot) = self.tasks.find(attempt.task) else { return effects.push(revoke) };
         let task = self.tasks.at(slot);
         if task.state == State::Running && task.worker == worker && task.token == attempt.token {
             missing.remove(&(attempt.task, slot));
-        } else if self.may_claim(task, attempt.token) {
+        } else if self.may_claim(slot, attempt.token) {
             self.claim(slot, worker, attempt.token, effects);
         } else {
             return effects.push(revoke);
@@ -65,8 +89,8 @@ impl Engine {
     /// Ends a session; what the worker runs stays its own until the lease ends.
     pub(super) fn worker_lost(&mut self, worker: WorkerId) {
         let Some(slot) = self.workers.find(worker) else { return };
-        if self.workers.at(slot).pool.is_some() {
-            self.workers.end_session(slot, &mut self.board);
+        if self.workers.at(slot).member.is_some() {
+            self.end_session(slot);
             let ends = self.now.saturating_add(self.config.worker_lease);
             self.workers.set_lease(slot, Some(ends));
             self.workers.forget_idle(slot);
@@ -79,6 +103,17 @@ impl Engine {
         let free = self.workers.at(slot).slots.saturating_add(slots);
         self.workers.set_slots(slot, free, &mut self.board);
         self.serve(slot, effects);
+    }
+
+    /// Takes free slots away; gives how many. The slot that is kept for a task stays.
+    pub(super) fn reclaim_slots(&mut self, worker: WorkerId, slots: u32) -> u32 {
+        let Some(slot) = self.workers.find(worker) else { return 0 };
+        let entry = self.workers.at(slot);
+        let kept = u32::from(entry.reserved.is_some()).min(entry.slots);
+        let taken = slots.min(entry.slots - kept);
+        let left = entry.slots - taken;
+        self.workers.set_slots(slot, left, &mut self.board);
+        taken
     }
 
     /// Gives away what a worker ran whose lease has ended, at most `budget` attempts; gives how many it were.

@@ -1,80 +1,45 @@
 //! What callers ask for: accepting tasks and cancelling them.
 
-use std::collections::BTreeMap;
-
 use super::{Engine, code};
 use crate::{
     faults::Fault,
     idempotency::Remembered,
     retry::Terms,
     slab::Slot,
-    task::{NO_TIMER, Task},
+    task::Task,
     types::{
-        Applied, AttemptCount, Effect, Failure, Idempotency, Millis, QueueKey, Record, Refused, RunningAttempt, State,
-        Submission, TaskId, Token,
+        Applied, Effect, Failure, Idempotency, Intake, Millis, Record, Refused, RunningAttempt, State, Submission,
+        TaskId,
     },
 };
 
-impl Engine {
-    /// Whether a batch would be accepted as it stands, every one of its tasks: the shell asks this first when a batch
-    /// is to be taken as a whole or not at all. `now` as in [`apply`](Self::apply). Changes nothing.
-    ///
-    /// # Errors
-    /// The position of the first task that [`Command::Submit`](crate::Command::Submit) would refuse, and why.
-    pub fn admits(&self, now: Millis, batch: &[Submission]) -> Result<(), (usize, Refused)> {
-        let now = self.now.max(now);
-        let mut added: BTreeMap<&QueueKey, usize> = BTreeMap::new();
-        let mut keys = BTreeMap::new();
-        let (mut tasks, mut queues) = (self.tasks.len(), self.board.buckets.queues.with_tasks());
-        for (position, submission) in batch.iter().enumerate() {
-            if let Some(idempotency) = &submission.idempotency {
-                let earlier = self
-                    .remembered(now, &submission.queue, idempotency)
-                    .map(|earlier| (earlier.body_hash, earlier.task))
-                    .or_else(|| keys.get(&(&submission.queue, &idempotency.key)).copied());
-                match earlier {
-                    Some((body_hash, _)) if body_hash == idempotency.body_hash => continue,
-                    Some((_, task)) => return Err((position, Refused::IdempotencyConflict(task))),
-                    None => {
-                        let name = (&submission.queue, &idempotency.key);
-                        keys.insert(name, (idempotency.body_hash, submission.id));
-                    }
-                }
-            }
-            let in_queue = added.entry(&submission.queue).or_default();
-            let before = self.queue_len(&submission.queue) + *in_queue;
-            self.check_room(tasks, queues, before).map_err(|refused| (position, refused))?;
-            *in_queue += 1;
-            tasks += 1;
-            queues += usize::from(before == 0);
-        }
-        Ok(())
-    }
+/// When to try again to submit to a full queue.
+const FULL_RETRY_AFTER: Millis = 1_000;
 
-    pub(super) fn submit(&mut self, submission: Submission, effects: &mut Vec<Effect>) -> Result<Applied, Refused> {
+/// The longest time that a full queue with a slow rate tells a caller to wait.
+const FULL_RETRY_AFTER_MAX: Millis = 60_000;
+
+impl Engine {
+    pub(super) fn submit(&mut self, submission: &Submission, effects: &mut Vec<Effect>) -> Result<Applied, Refused> {
         let id = submission.id;
-        if let Some(idempotency) = &submission.idempotency
-            && let Some(earlier) = self.remembered(self.now, &submission.queue, idempotency)
-        {
-            return match earlier.body_hash == idempotency.body_hash {
-                true => Ok(Applied::Submitted { id: earlier.task, deduplicated: true }),
-                false => Err(Refused::IdempotencyConflict(earlier.task)),
-            };
+        if !self.owns(submission.partition) {
+            return Err(Refused::NotOwned(submission.partition));
         }
-        if self.tasks.find(id).is_some() {
-            // Ids are used once, so this is the same submit again.
-            return Ok(Applied::Submitted { id, deduplicated: true });
+        if let Some(first) = self.find_first(submission)? {
+            return Ok(Applied::Submitted { id: first, deduplicated: true });
         }
-        let (tasks, queues) = (self.tasks.len(), self.board.buckets.queues.with_tasks());
-        self.check_room(tasks, queues, self.queue_len(&submission.queue))?;
+        let queue = self.board.queues.find(&submission.queue);
+        let queue_len = queue.map_or(0, |queue| self.board.queues.at(queue).counts.sum());
+        self.check_room(queue, queue_len, self.tasks.len(), self.board.queues.with_tasks())?;
 
         let state = if submission.not_before > self.now { State::Scheduled } else { State::Pending };
-        let slot = self.insert(&submission, state, AttemptCount::default(), Token::ZERO);
-        if let Some(idempotency) = submission.idempotency
+        let queue = queue.unwrap_or_else(|| self.ensure_queue(submission));
+        let slot = self.insert(submission, queue, state, self.now);
+        if let Some(idempotency) = &submission.idempotency
             && !self.has(Fault::KeyForgotten)
         {
-            let forget_at = self.now.saturating_add(self.config.idempotency_window);
-            self.remember_key(&submission.queue, idempotency, id, forget_at);
+            let forget_at = self.now.saturating_add(idempotency.window);
+            self.remember_key(queue, idempotency.clone(), id, forget_at);
         }
         effects.push(Effect::Persist(Record::Submitted { task: id, state }));
         self.announce(slot, effects);
@@ -85,59 +50,108 @@ impl Engine {
         Ok(Applied::Submitted { id, deduplicated: false })
     }
 
-    /// Adds a task; it waits nowhere yet.
-    pub(super) fn insert(
-        &mut self,
+    /// The task that a submit finds in place of its own.
+    fn find_first(&self, submission: &Submission) -> Result<Option<TaskId>, Refused> {
+        if let Some(idempotency) = &submission.idempotency
+            && let Some(earlier) = self.remembered(self.now, submission, idempotency)
+        {
+            return match earlier.body_hash == idempotency.body_hash {
+                true => Ok(Some(earlier.task)),
+                false => Err(Refused::IdempotencyConflict(earlier.task)),
+            };
+        }
+        if let Some(first) = self.same_name(submission) {
+            return Ok(Some(first));
+        }
+        // Ids are used once, so this is the same submit again.
+        Ok(self.tasks.find(submission.id).map(|_| submission.id))
+    }
+
+    /// What is remembered under a submission's idempotency key.
+    pub(super) fn remembered(
+        &self,
+        now: Millis,
         submission: &Submission,
-        state: State,
-        attempts: AttemptCount,
-        token: Token,
-    ) -> Slot {
-        let terms = Terms::new(&submission.retry, submission.run_timeout, submission.queue_timeout);
-        self.tasks.insert(Task {
-            id: submission.id,
-            token,
-            not_before: submission.not_before.max(self.now),
-            timer: NO_TIMER,
-            attempts,
-            bucket: self.board.add_task(&submission.queue, &submission.kind),
-            terms: self.terms.acquire(&terms),
-            worker: 0,
-            priority: submission.priority,
-            state,
-            cancel_requested: false,
-            restored: false,
-            held: false,
-        })
+        idempotency: &Idempotency,
+    ) -> Option<Remembered> {
+        self.keys.get(self.board.queues.find(&submission.queue)?, &idempotency.key, now)
     }
 
-    fn queue_len(&self, queue: &QueueKey) -> usize {
-        let queues = &self.board.buckets.queues;
-        queues.find(queue).map_or(0, |slot| queues.at(slot).tasks)
+    /// The unfinished task that has the submission's name.
+    pub(super) fn same_name(&self, submission: &Submission) -> Option<TaskId> {
+        let name = submission.unique.as_ref().filter(|_| !self.has(Fault::UniqueUnchecked))?;
+        let first = self.uniques.find(self.board.queues.find(&submission.queue)?, name)?;
+        Some(self.tasks.get(first)?.id())
     }
 
-    /// Refuses one more task where there are so many in all, in so many queues, and so many in its own.
-    fn check_room(&self, tasks: usize, queues: usize, in_queue: usize) -> Result<(), Refused> {
-        if tasks >= self.config.tasks_max || (in_queue == 0 && queues >= self.config.queues_max) {
+    /// Refuses one more task in a queue that holds so many, where there are so many tasks and queues with tasks in all.
+    pub(super) fn check_room(
+        &self,
+        queue: Option<Slot>,
+        queue_len: usize,
+        tasks: usize,
+        queues: usize,
+    ) -> Result<(), Refused> {
+        let rules = queue.and_then(|queue| self.board.queues.at(queue).limits.as_ref()).map(|limits| &limits.rules);
+        if rules.is_some_and(|rules| rules.intake == Intake::Closed) {
+            return Err(Refused::QueueClosed);
+        }
+        if tasks >= self.config.tasks_max || (queue_len == 0 && queues >= self.config.queues_max) {
             return Err(Refused::Full);
         }
-        if in_queue >= self.config.queue_len_max && !self.has(Fault::QueueUnbounded) {
-            return Err(Refused::QueueFull);
+        let len_max = rules.and_then(|rules| rules.len_max).unwrap_or(usize::MAX).min(self.config.queue_len_max);
+        if queue_len >= len_max && !self.has(Fault::QueueUnbounded) {
+            let rate = rules.and_then(|rules| rules.rate);
+            let retry_after = rate.map_or(FULL_RETRY_AFTER, |rate| {
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
+                let interval = (1_000.0 / rate.per_second) as Millis;
+                interval.clamp(FULL_RETRY_AFTER, FULL_RETRY_AFTER_MAX)
+            });
+            return Err(Refused::QueueFull { retry_after });
         }
         Ok(())
     }
 
-    fn remembered(&self, now: Millis, queue: &QueueKey, idempotency: &Idempotency) -> Option<Remembered> {
-        self.keys.get(self.board.buckets.queues.find(queue)?, &idempotency.key, now)
+    /// The queue of a task, which may be new.
+    pub(super) fn ensure_queue(&mut self, submission: &Submission) -> Slot {
+        let epoch = self.epoch(submission.partition).unwrap_or(0);
+        self.board.queues.ensure(&submission.queue, submission.partition, epoch)
+    }
+
+    /// Adds a task; it waits nowhere yet.
+    pub(super) fn insert(&mut self, submission: &Submission, queue: Slot, state: State, now: Millis) -> Slot {
+        let Submission { kind, placement, key, .. } = submission;
+        let (lane, woken) = self.board.add_task(queue, kind, placement.as_deref(), key.as_ref(), self.now);
+        for shape in woken {
+            for worker in self.board.pool(shape).members.iter().copied().collect::<Vec<_>>() {
+                self.workers.list(worker, &mut self.board);
+            }
+        }
+        if placement.as_ref().is_some_and(|placement| placement.preempt) {
+            self.urgent.insert(self.board.buckets.lanes.at(lane).bucket);
+        }
+        if self.has(Fault::TurnsFree) {
+            self.board.buckets.lanes.at_mut(lane).stride = 0;
+        }
+        let terms = self.terms.acquire(&Terms::of(submission));
+        let mut task = Task::new(submission, state, lane, terms, now);
+        if self.has(Fault::AgeIgnored) {
+            task.rank = -i64::from(submission.priority);
+        }
+        let slot = self.tasks.insert(task);
+        self.moved(lane, None, Some(state));
+        if let Some(name) = &submission.unique {
+            let unique = self.uniques.insert(queue, name.clone(), slot);
+            self.tasks.at_mut(slot).unique = unique;
+        }
+        slot
     }
 
     /// Remembers a key, and forgets the oldest ones when there are too many.
-    pub(super) fn remember_key(&mut self, queue: &QueueKey, idempotency: Idempotency, task: TaskId, forget_at: Millis) {
-        let queues = &mut self.board.buckets.queues;
-        let slot = queues.add_key(queue);
+    pub(super) fn remember_key(&mut self, queue: Slot, idempotency: Idempotency, task: TaskId, forget_at: Millis) {
         let remembered = Remembered { task, body_hash: idempotency.body_hash, forget_at };
-        if !self.keys.insert(slot, idempotency.key, remembered) {
-            queues.remove_key(slot);
+        if self.keys.insert(queue, idempotency.key, remembered) {
+            self.board.queues.add_key(queue);
         }
         while self.keys.len() > self.config.idempotency_keys_max {
             self.forget_oldest_key();
@@ -147,12 +161,12 @@ impl Engine {
     /// Forgets the oldest key.
     pub(super) fn forget_oldest_key(&mut self) {
         if let Some(queue) = self.keys.forget_oldest() {
-            self.board.buckets.queues.remove_key(queue);
+            self.board.queues.remove_key(queue);
         }
     }
 
     pub(super) fn cancel(&mut self, id: TaskId, effects: &mut Vec<Effect>) -> Result<Applied, Refused> {
-        let slot = self.tasks.find(id).ok_or(Refused::NotLive)?;
+        let slot = self.tasks.find(id).filter(|slot| self.epoch_of(*slot) > 0).ok_or(Refused::NotLive)?;
         let task = self.tasks.at_mut(slot);
         if task.state != State::Running {
             self.withdraw(slot);
@@ -174,6 +188,7 @@ impl Engine {
 pub(super) fn cancelled() -> Failure {
     Failure {
         code: code::CANCELLED,
+        name: "TASK_CANCELLED".to_owned(),
         message: "the task was cancelled by a caller".to_owned(),
         retryable: false,
         retry_after: None,

@@ -2,10 +2,13 @@
 //! and the world, and shares no code with the engine but the vocabulary.
 
 mod durable;
+mod limits;
+mod order;
 mod shadow;
 
-use crate::types::{Effect, Outcome, Record, RunningAttempt, TaskId};
+use crate::types::{Effect, Millis, Outcome, QueueRules, Record, RunningAttempt, Submission, TaskId};
 
+use self::limits::Rates;
 pub(super) use self::{durable::Durable, shadow::Shadow};
 
 /// A promise that was broken, and how.
@@ -28,6 +31,7 @@ pub(super) use promise;
 #[derive(Debug, Default)]
 pub(super) struct Checker {
     pub(super) durable: Durable,
+    rates: Rates,
 }
 
 impl Checker {
@@ -37,6 +41,11 @@ impl Checker {
             self.durable.result(*attempt, outcome)?;
         }
         records.iter().try_for_each(|record| self.durable.record(record))
+    }
+
+    /// A rightful owner starts an attempt.
+    pub(super) fn started(&mut self, task: &Submission, rules: Option<&QueueRules>, now: Millis) -> Verdict {
+        self.rates.started(task, rules, now)
     }
 
     /// An effect leaves its owner. `rightful`: the owner is the latest one.

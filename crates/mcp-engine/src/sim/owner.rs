@@ -1,82 +1,87 @@
-//! The shell around the engine, as an owner of the partition runs it: batches, commits, then the effects.
+//! A process that owns partitions, as the shell around the engine runs it: batches, one commit for all partitions, then
+//! the effects.
 
 use std::collections::BTreeMap;
 
 use super::{
     checker::{Shadow, Verdict},
     coverage,
-    world::{Event, Said, World},
+    plan::{partition_of, task_id},
+    world::{Event, Told, World},
 };
 use crate::{
     Engine,
-    types::{Applied, Command, Config, Effect, Millis, Outcome, Refused, RunningAttempt, Submission, TaskId},
+    types::{
+        Applied, Command, Effect, Millis, Outcome, Partition, QueueKey, QueueRules, Record, Refused, RunningAttempt,
+        Submission, TaskId,
+    },
 };
 
-/// A process that owns the partition, or thinks so.
+/// A process, alive or not.
 #[derive(Debug)]
 pub(super) struct Owner {
-    pub(super) epoch: u64,
+    /// Where it runs.
+    pub(super) site: usize,
     pub(super) alive: bool,
     /// Until when it is frozen.
-    paused_until: Millis,
-    engine: Engine,
-    shadow: Shadow,
-    batch: Batch,
+    pub(super) paused_until: Millis,
+    pub(super) engine: Engine,
+    pub(super) shadow: Shadow,
+    /// What it owns, or thinks it does.
+    pub(super) parts: BTreeMap<Partition, Part>,
+    pub(super) batch: Batch,
     committing: bool,
     tick_at: Option<Millis>,
     /// The latest session of each worker, and whether it lasts.
-    sessions: BTreeMap<usize, (u64, bool)>,
+    pub(super) sessions: BTreeMap<usize, (u64, bool)>,
+}
+
+/// A partition of a process.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part {
+    pub(super) epoch: u64,
+    /// False while it is being loaded.
+    pub(super) open: bool,
 }
 
 /// What waits for the next commit.
 #[derive(Debug, Default)]
-struct Batch {
-    /// Effects, each with the session of the worker it is for, as it was when the effect was made.
-    effects: Vec<(Effect, Option<(usize, u64)>)>,
+pub(super) struct Batch {
+    records: Vec<Record>,
+    /// What workers are told, each with its session as it was then.
+    told: Vec<(Told, usize, u64)>,
     replies: Vec<(usize, Result<Applied, Refused>)>,
     taken: Vec<(RunningAttempt, Outcome)>,
     submissions: BTreeMap<TaskId, (Submission, Millis)>,
+    rules: BTreeMap<QueueKey, QueueRules>,
 }
 
-impl World {
-    /// A new owner starts from what is on record; the earlier ones notice some time.
-    pub(super) fn take_over(&mut self) -> Verdict {
-        let epoch = self.store.open();
-        let mut engine = Engine::new(Config { epoch, ..self.plan.config.clone() });
-        engine.plant(self.plan.fault);
-        for ((queue, _), (idempotency, task, forget_at)) in &self.store.keys {
-            engine.remember(queue, idempotency.clone(), *task, *forget_at);
-        }
-        let mut shadow = Shadow::open(&self.checker.durable, self.plan.config.clone(), self.now);
-        for task in self.store.unfinished.values() {
-            shadow.know(&task.submission);
-            engine.restore(task.clone());
-        }
-        engine.opened(self.now);
-        shadow.compare(&engine)?;
-        for owner in 0..self.owners.len() {
-            let notices = self.dice.range(500, 6_000);
-            self.after(notices, Event::Replaced { owner });
-        }
-        self.owners.push(Owner {
-            epoch,
+impl Owner {
+    /// A process that owns nothing yet.
+    pub(super) fn new(site: usize, engine: Engine, shadow: Shadow) -> Self {
+        Self {
+            site,
             alive: true,
             paused_until: 0,
             engine,
             shadow,
+            parts: BTreeMap::new(),
             batch: Batch::default(),
             committing: false,
             tick_at: None,
             sessions: BTreeMap::new(),
-        });
-        let retrying = self.store.count(crate::types::State::Retrying);
-        self.note("opened", &(epoch, self.store.unfinished.len(), retrying));
-        self.arm(self.owners.len() - 1);
-        Ok(())
+        }
     }
 
+    /// True when the engine may hear of an attempt.
+    pub(super) fn judges(&self, attempt: RunningAttempt) -> bool {
+        self.engine.judges(partition_of(attempt.task), attempt.token)
+    }
+}
+
+impl World {
     /// True when an owner can act now; when it is paused, the event comes again later.
-    fn awake(&mut self, owner: usize, event: impl FnOnce() -> Event) -> bool {
+    pub(super) fn awake(&mut self, owner: usize, event: impl FnOnce() -> Event) -> bool {
         let until = self.owners[owner].paused_until;
         if self.owners[owner].alive && until > self.now {
             self.after(until - self.now, event());
@@ -85,48 +90,97 @@ impl World {
         self.owners[owner].alive
     }
 
-    fn apply(&mut self, owner: usize, command: Command) -> Result<Result<Applied, Refused>, String> {
+    /// True when nobody took over since.
+    pub(super) fn is_rightful(&self, owner: usize, partition: Partition) -> bool {
+        self.owners[owner].parts.get(&partition).is_some_and(|part| part.epoch == self.store.epoch(partition))
+    }
+
+    pub(super) fn apply(&mut self, owner: usize, command: Command) -> Result<Result<Applied, Refused>, String> {
+        self.apply_and_see(owner, command).map(|(answer, _)| answer)
+    }
+
+    /// Applies a command and has everything checked; gives what is revoked by it, too.
+    pub(super) fn apply_and_see(
+        &mut self,
+        owner: usize,
+        command: Command,
+    ) -> Result<(Result<Applied, Refused>, Vec<RunningAttempt>), String> {
         let mut effects = Vec::new();
         let now = self.now;
         let at = &mut self.owners[owner];
         if let Command::Submit(submission) = &command {
             at.shadow.know(submission);
-            let forget_at = now + self.plan.config.idempotency_window;
+            let forget_at = now + self.plan.window;
             at.batch.submissions.insert(submission.id, (submission.clone(), forget_at));
+            self.checker.durable.know(submission);
         }
         let answer = at.engine.apply(now, command.clone(), &mut effects);
-        at.shadow.applied(now, &command, answer.clone().ok(), &effects)?;
-        at.shadow.compare(&at.engine)?;
-        if command == Command::Tick && at.engine.next_timer().is_none_or(|next| next > now) {
+        at.shadow.applied(now, &command, answer.as_ref().ok(), &effects)?;
+        self.seen.extend(at.shadow.compare(&at.engine)?);
+        let settled = at.engine.next_timer().is_none_or(|next| next > now);
+        if command == Command::Tick && settled {
             at.shadow.check_times()?;
         }
-        if self.plan.fault.is_none() {
-            at.engine.check();
+        if settled {
+            at.shadow.check_permits()?;
+        }
+        if let (Command::SetQueue { queue, rules, .. }, Ok(_)) = (&command, &answer) {
+            at.batch.rules.insert(queue.clone(), rules.clone());
         }
         if let (Command::Finish { attempt, outcome, .. }, Ok(Applied::Finished(true))) = (&command, &answer) {
             at.batch.taken.push((*attempt, outcome.clone()));
         }
-        self.note("apply", &(self.owners[owner].epoch, &command, &answer));
+        if self.plan.fault.is_none() {
+            at.engine.check();
+        }
+        self.note("apply", &(owner, &command, &answer));
         self.seen.extend(coverage::of_answer(&answer));
+        let revoked = self.keep(owner, effects)?;
+        self.arm(owner);
+        Ok((answer, revoked))
+    }
+
+    /// Keeps effects for after the commit; gives what is revoked.
+    fn keep(&mut self, owner: usize, effects: Vec<Effect>) -> Result<Vec<RunningAttempt>, String> {
         for (position, effect) in effects.iter().enumerate() {
             let before = position.checked_sub(1).map(|before| &effects[before]);
             self.seen.extend(coverage::of_effect(effect, before));
+            if let Effect::Assign { attempt, .. } = effect
+                && self.is_rightful(owner, partition_of(attempt.task))
+            {
+                let shadow = &self.owners[owner].shadow;
+                self.checker.started(shadow.task(attempt.task), shadow.rules(attempt.task), self.now)?;
+            }
         }
+        let mut revoked = Vec::new();
         for effect in effects {
             self.note("effect", &effect);
+            if let Effect::Revoke { attempt, .. } = effect {
+                revoked.push(attempt);
+            }
             let session = self.session_for(owner, &effect);
-            self.owners[owner].batch.effects.push((effect, session));
+            let batch = &mut self.owners[owner].batch;
+            match effect {
+                Effect::Persist(record) => batch.records.push(record),
+                effect => batch.told.extend(session.map(|(worker, session)| (Told::Order(effect), worker, session))),
+            }
         }
+        Ok(revoked)
+    }
+
+    /// Tells a worker something after the next commit.
+    pub(super) fn tell(&mut self, owner: usize, worker: usize, session: u64, told: Told) {
+        self.owners[owner].batch.told.push((told, worker, session));
         self.arm(owner);
-        Ok(answer)
     }
 
     /// Sees to it that the batch is committed and the next timer fires.
-    fn arm(&mut self, owner: usize) {
+    pub(super) fn arm(&mut self, owner: usize) {
         let commit_time = self.plan.commit_time;
         let wait = self.dice.range(1, commit_time);
         let at = &mut self.owners[owner];
-        let full = !at.batch.effects.is_empty() || !at.batch.replies.is_empty();
+        let Batch { records, told, replies, rules, .. } = &at.batch;
+        let full = !(records.is_empty() && told.is_empty() && replies.is_empty() && rules.is_empty());
         if full && !at.committing {
             at.committing = true;
             self.after(wait, Event::Commit { owner });
@@ -149,16 +203,10 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn replaced(&mut self, owner: usize) {
-        if self.awake(owner, || Event::Replaced { owner }) {
-            self.kill(owner);
-        }
-    }
-
     pub(super) fn called(&mut self, owner: usize, call: usize) -> Verdict {
         if self.awake(owner, || Event::Call { owner, call }) {
             self.names_made += 1;
-            let id = TaskId((u128::from(self.now) << 64) | u128::from(self.names_made));
+            let id = task_id(self.now, self.client.partition(call), self.names_made);
             let submission = self.client.submission(call, id, self.now);
             let answer = self.apply(owner, Command::Submit(submission))?;
             self.owners[owner].batch.replies.push((call, answer));
@@ -176,86 +224,36 @@ impl World {
         Ok(())
     }
 
-    /// A worker's message arrives.
-    pub(super) fn hear(&mut self, owner: usize, worker: usize, session: u64, said: Said) -> Verdict {
-        let again = said.clone();
-        if !self.awake(owner, || Event::FromWorker { owner, worker, session, said: again }) {
-            return Ok(());
-        }
-        // A worker's id is that of its life, which the session's number leads to.
-        let id = self.workers[worker].id_of(session);
-        let known = self.owners[owner].sessions.get(&worker).copied();
-        let command = match said {
-            Said::Hello { slots, running } => {
-                if known.is_some_and(|(latest, _)| latest >= session) {
-                    return Ok(());
-                }
-                self.owners[owner].sessions.insert(worker, (session, true));
-                if let Some((before, true)) = known
-                    && self.workers[worker].id_of(before) != id
-                {
-                    let lost = self.workers[worker].id_of(before);
-                    self.apply(owner, Command::WorkerLost(lost))?.map_err(|refused| refused.to_string())?;
-                }
-                let welcome = Event::FromOwner { worker, session, effect: None };
-                self.send(welcome);
-                Command::WorkerJoined { worker: id, spec: self.plan.workers[worker].0.clone(), slots, running }
-            }
-            Said::Slots(slots) if known == Some((session, true)) => Command::SlotsFreed { worker: id, slots },
-            Said::Slots(_) => return Ok(()),
-            // These name their attempt, so they may come late, twice, and in any session.
-            Said::Result(attempt, outcome) => Command::Finish { worker: id, attempt, outcome },
-            Said::HandBack(attempt) => Command::HandBack { worker: id, attempt },
-        };
-        self.apply(owner, command)?.map(drop).map_err(|refused| format!("a worker is refused: {refused}"))
-    }
-
-    pub(super) fn session_ended(&mut self, owner: usize, worker: usize, session: u64) -> Verdict {
-        if !self.awake(owner, || Event::SessionEnded { owner, worker, session }) {
-            return Ok(());
-        }
-        match self.owners[owner].sessions.get_mut(&worker) {
-            Some((latest, lasts)) if *latest == session && *lasts => *lasts = false,
-            // It ended before its greeting came; the greeting must not open it any more.
-            Some((latest, _)) if *latest >= session => return Ok(()),
-            known => {
-                if let Some((latest, true)) = known.copied() {
-                    let lost = self.workers[worker].id_of(latest);
-                    self.apply(owner, Command::WorkerLost(lost))?.map_err(|refused| refused.to_string())?;
-                }
-                self.owners[owner].sessions.insert(worker, (session, false));
-                return Ok(());
-            }
-        }
-        let id = self.workers[worker].id_of(session);
-        self.apply(owner, Command::WorkerLost(id))?.map(drop).map_err(|refused| refused.to_string())
-    }
-
-    /// Makes the batch durable, then lets its effects out.
-    pub(super) fn commit(&mut self, owner: usize) -> Verdict {
+    pub(super) fn commit_due(&mut self, owner: usize) -> Verdict {
         if !self.awake(owner, || Event::Commit { owner }) {
             return Ok(());
         }
         self.owners[owner].committing = false;
+        self.commit(owner)
+    }
+
+    /// Makes the batch durable, then lets its effects out. Whoever is fenced in one partition starts anew in all.
+    pub(super) fn commit(&mut self, owner: usize) -> Verdict {
         if self.is_faulty() && self.dice.permille(self.plan.crashing) {
             self.note("crash", &"before the commit");
             self.kill(owner);
             return Ok(());
         }
         let batch = std::mem::take(&mut self.owners[owner].batch);
-        let epoch = self.owners[owner].epoch;
-        let records = batch.effects.iter().filter_map(|(effect, _)| match effect {
-            Effect::Persist(record) => Some(record.clone()),
-            _ => None,
-        });
-        let records: Vec<_> = records.collect();
+        let of_records = batch.records.iter().map(|record| partition_of(coverage::task_of(record)));
+        let touched = of_records.chain(batch.rules.keys().map(|queue| self.plan.partition(queue)));
+        let parts = &self.owners[owner].parts;
+        let epochs: BTreeMap<_, _> = touched.map(|partition| (partition, parts[&partition].epoch)).collect();
         // Nothing to make durable: the store is not asked, so an owner that was replaced does not notice.
-        if !records.is_empty() {
-            if epoch == self.store.epoch() {
-                self.checker.committed(&records, &batch.taken)?;
+        if !epochs.is_empty() {
+            if epochs.len() > 1 {
+                self.seen.insert("several partitions in one commit");
             }
-            if self.store.commit(epoch, &records, &batch.submissions).is_err() {
-                self.note("fenced", &epoch);
+            if self.store.accepts(&epochs) {
+                self.checker.committed(&batch.records, &batch.taken)?;
+            }
+            if self.store.commit(&epochs, &batch.records, &batch.submissions, batch.rules.clone()).is_err() {
+                self.note("fenced", &epochs);
                 self.seen.insert("fenced");
                 self.kill(owner);
                 return Ok(());
@@ -270,18 +268,22 @@ impl World {
     }
 
     fn release(&mut self, owner: usize, batch: Batch) -> Verdict {
-        let rightful = self.owners[owner].epoch == self.store.epoch();
-        for (effect, session) in batch.effects {
+        for (told, worker, session) in batch.told {
             // What was meant for an earlier session is dropped: the next one began with a clean slate.
-            if let Some((worker, session)) = session
-                && self.owners[owner].sessions.get(&worker) == Some(&(session, true))
-            {
-                self.checker.released(&effect, rightful)?;
-                self.send(Event::FromOwner { worker, session, effect: Some(effect) });
+            if self.owners[owner].sessions.get(&worker) != Some(&(session, true)) {
+                continue;
             }
+            if let Told::Order(effect) = &told {
+                let attempt = coverage::attempt_of(effect).expect("what a worker is told is about an attempt");
+                let rightful = self.is_rightful(owner, partition_of(attempt.task));
+                self.checker.released(effect, rightful)?;
+            }
+            self.send(Event::FromOwner { worker, session, told });
         }
         for (call, answer) in batch.replies {
-            if let (Ok(Applied::Submitted { id, .. }), true) = (&answer, rightful) {
+            if let Ok(Applied::Submitted { id, .. }) = &answer
+                && self.is_rightful(owner, partition_of(*id))
+            {
                 self.checker.acknowledged(*id)?;
             }
             self.send(Event::Reply { call, answer });
@@ -301,53 +303,5 @@ impl World {
         let sessions = self.owners[owner].sessions.iter().filter(|(_, (_, lasts))| *lasts);
         let mut of_worker = sessions.filter(|(to, (session, _))| self.workers[**to].id_of(*session) == *worker);
         of_worker.next().map(|(to, (session, _))| (*to, *session))
-    }
-
-    /// The latest owner, if it runs.
-    pub(super) fn owner(&self) -> Option<usize> {
-        let latest = self.owners.len().checked_sub(1)?;
-        self.owners[latest].alive.then_some(latest)
-    }
-
-    /// Ends an owner; another one takes over.
-    fn kill(&mut self, owner: usize) {
-        self.owners[owner].alive = false;
-        self.owners[owner].batch = Batch::default();
-        for worker in 0..self.workers.len() {
-            if let Some((by, session)) = self.workers[worker].session()
-                && by == owner
-            {
-                let notices = self.dice.range(1, 200);
-                self.after(notices, Event::SessionBroken { worker, session });
-            }
-        }
-        if owner + 1 == self.owners.len() {
-            let wait = self.dice.range(1, 800);
-            self.after(wait, Event::TakeOver);
-        }
-    }
-
-    pub(super) fn crash_owner(&mut self) {
-        if let Some(owner) = self.owner() {
-            self.note("crash", &owner);
-            self.kill(owner);
-        }
-    }
-
-    /// Freezes the owner for so long that another one takes over.
-    pub(super) fn pause_owner(&mut self) {
-        let Some(owner) = self.owner() else { return };
-        let (pause, take_over) = (self.dice.range(200, 4_000), self.dice.range(100, 1_000));
-        self.note("pause", &(owner, pause));
-        self.owners[owner].paused_until = self.now + pause;
-        self.after(take_over, Event::TakeOver);
-        for worker in 0..self.workers.len() {
-            if let Some((by, session)) = self.workers[worker].session()
-                && by == owner
-            {
-                let notices = self.dice.range(50, 3_000);
-                self.after(notices, Event::SessionBroken { worker, session });
-            }
-        }
     }
 }

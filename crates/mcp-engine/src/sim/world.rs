@@ -10,19 +10,39 @@ use super::{
     client::Client,
     dice::Dice,
     owner::Owner,
-    plan::{DEADLINE, FAULTS_END, Plan},
+    plan::{DEADLINE, FAULTS_END, Plan, START},
     store::Store,
     worker::Worker,
 };
-use crate::types::{Applied, Effect, Millis, Outcome, Refused, RunningAttempt, TaskId};
+use crate::types::{
+    Applied, Effect, Millis, Outcome, Partition, QueueKey, QueueRules, Refused, RunningAttempt, TaskId,
+};
 
 /// What a worker says.
 #[derive(Debug, Clone)]
 pub(super) enum Said {
-    Hello { slots: u32, running: Vec<RunningAttempt> },
+    Hello {
+        slots: u32,
+        running: Vec<RunningAttempt>,
+    },
+    /// Attempts that are not at home with the owner who hears this.
+    Running(Vec<RunningAttempt>),
     Slots(u32),
     Result(RunningAttempt, Outcome),
     HandBack(RunningAttempt),
+}
+
+/// What a worker is told.
+#[derive(Debug, Clone)]
+pub(super) enum Told {
+    Welcome,
+    Order(Effect),
+    /// These are at home here.
+    Adopted(Vec<RunningAttempt>),
+    /// These are not for this owner.
+    NotMine(Vec<RunningAttempt>),
+    /// It is to say what it has that is not at home here.
+    Report,
 }
 
 /// What happens at some moment. Parts are named by their index; `session` and `life` tell outdated events apart.
@@ -51,21 +71,46 @@ pub(super) enum Event {
         owner: usize,
         task: TaskId,
     },
+    /// Somebody's rules for a queue reach an owner.
+    SetQueueCall {
+        owner: usize,
+        queue: QueueKey,
+        rules: QueueRules,
+    },
     Commit {
         owner: usize,
     },
     Tick {
         owner: usize,
     },
-    /// An owner notices that another one took over: its lease is gone.
+    /// An owner notices that another one took a partition over: its hold on it is gone.
     Replaced {
         owner: usize,
+        partition: Partition,
+        epoch: u64,
     },
-    /// An owner's message reaches a worker; `None` is the welcome.
+    /// A process starts.
+    Start {
+        site: usize,
+    },
+    /// Somebody takes a partition over from the owner of this epoch.
+    TakeOver {
+        partition: Partition,
+        epoch: u64,
+    },
+    /// A partition is loaded.
+    Open {
+        owner: usize,
+        partition: Partition,
+        epoch: u64,
+    },
+    /// A partition changes hands in peace.
+    HandOver,
+    /// An owner's message reaches a worker.
     FromOwner {
         worker: usize,
         session: u64,
-        effect: Option<Effect>,
+        told: Told,
     },
     /// A worker notices that its session is over.
     SessionBroken {
@@ -74,6 +119,7 @@ pub(super) enum Event {
     },
     Connect {
         worker: usize,
+        site: usize,
         life: u64,
     },
     /// No welcome came in time.
@@ -105,10 +151,12 @@ pub(super) enum Event {
     },
     /// A client thinks of something to do.
     Think,
+    /// Somebody thinks of other rules.
+    Administer,
+    /// Somebody lets everything go on.
+    Resume,
     /// Something breaks.
     Break,
-    /// A new owner takes over.
-    TakeOver,
     FaultsEnd,
 }
 
@@ -121,7 +169,7 @@ pub(super) struct World {
     events: BTreeMap<(Millis, u64), Event>,
     events_made: u64,
     pub(super) store: Store,
-    /// Every owner there was; the last one is the rightful one.
+    /// Every process there was.
     pub(super) owners: Vec<Owner>,
     pub(super) workers: Vec<Worker>,
     pub(super) client: Client,
@@ -139,9 +187,9 @@ impl World {
     pub(super) fn new(seed: u64, fault: Option<crate::faults::Fault>, trace: bool) -> Self {
         let mut dice = Dice::new(seed);
         let plan = Plan::new(&mut dice, fault);
-        let workers = plan.workers.iter().map(|(spec, slots)| Worker::new(spec.clone(), *slots)).collect();
+        let workers = plan.workers.iter().map(|(_, slots)| Worker::new(*slots)).collect();
         let mut world = Self {
-            now: 1_000,
+            now: START,
             dice,
             plan,
             events: BTreeMap::new(),
@@ -157,13 +205,22 @@ impl World {
             seen: BTreeSet::new(),
             trace: trace.then(String::new),
         };
-        world.after(0, Event::TakeOver);
+        for site in 0..world.plan.sites {
+            world.after(0, Event::Start { site });
+        }
+        for partition in world.plan.partitions() {
+            world.after(0, Event::TakeOver { partition, epoch: 0 });
+        }
         for worker in 0..world.workers.len() {
             world.after(1, Event::WorkerRestarts { worker });
         }
         world.after(2, Event::Think);
+        world.after(50, Event::Administer);
+        world.store.rules = world.plan.rules.clone();
         let first = world.plan.fault_interval;
         world.after(first, Event::Break);
+        let first = world.plan.move_interval;
+        world.after(first, Event::HandOver);
         world.after(FAULTS_END - world.now, Event::FaultsEnd);
         world
     }
@@ -189,12 +246,17 @@ impl World {
             Event::SessionEnded { owner, worker, session } => self.session_ended(owner, worker, session)?,
             Event::Call { owner, call } => self.called(owner, call)?,
             Event::CancelCall { owner, task } => self.cancel_called(owner, task)?,
-            Event::Commit { owner } => self.commit(owner)?,
+            Event::SetQueueCall { owner, queue, rules } => self.set_queue_called(owner, queue, rules)?,
+            Event::Commit { owner } => self.commit_due(owner)?,
             Event::Tick { owner } => self.tick(owner)?,
-            Event::Replaced { owner } => self.replaced(owner),
-            Event::FromOwner { worker, session, effect } => return self.obey(worker, session, effect),
+            Event::Replaced { owner, partition, epoch } => self.replaced(owner, partition, epoch)?,
+            Event::Start { site } => self.start(site),
+            Event::TakeOver { partition, epoch } => self.take_over(partition, epoch)?,
+            Event::Open { owner, partition, epoch } => self.open(owner, partition, epoch)?,
+            Event::HandOver => self.hand_over()?,
+            Event::FromOwner { worker, session, told } => return self.obey(worker, session, told),
             Event::SessionBroken { worker, session } => self.session_broken(worker, session),
-            Event::Connect { worker, life } => self.connect(worker, life),
+            Event::Connect { worker, site, life } => self.connect(worker, site, life),
             Event::HelloTimeout { worker, session } => self.hello_timeout(worker, session),
             Event::AttemptEnds { worker, life, attempt, outcome } => self.attempt_ends(worker, life, attempt, outcome),
             Event::WorkerTick { worker, life } => self.worker_tick(worker, life),
@@ -202,8 +264,9 @@ impl World {
             Event::Reply { call, answer } => return self.replied(call, answer),
             Event::CallTimeout { call, turn } => self.call_timeout(call, turn),
             Event::Think => self.think(),
-            Event::Break => self.break_something(),
-            Event::TakeOver => self.take_over()?,
+            Event::Administer => self.administer(),
+            Event::Resume => self.resume(),
+            Event::Break => self.break_something()?,
             Event::FaultsEnd => self.faults_end(),
         }
         Ok(())
@@ -236,39 +299,40 @@ impl World {
         self.after(way, event);
     }
 
+    /// How long a message takes. Once faults have stopped nothing overtakes anything.
     fn way(&mut self) -> Millis {
-        let longest = match self.is_faulty() && self.dice.permille(self.plan.delaying) {
-            true => 3_000,
-            false => self.plan.latency,
-        };
+        if !self.is_faulty() {
+            return self.plan.latency;
+        }
+        let longest = if self.dice.permille(self.plan.delaying) { 3_000 } else { self.plan.latency };
         self.dice.range(1, longest)
     }
 
-    fn break_something(&mut self) {
+    fn break_something(&mut self) -> Verdict {
         if !self.is_faulty() {
-            return;
+            return Ok(());
         }
         let interval = self.plan.fault_interval;
         let next = self.dice.range(1, 2 * interval);
         self.after(next, Event::Break);
         let worker = usize::try_from(self.dice.range(0, self.workers.len() as u64 - 1)).unwrap();
-        match self.dice.range(0, 9) {
+        match self.dice.range(0, 10) {
             0 | 1 => self.crash_owner(),
             2 => self.pause_owner(),
-            3 | 4 => self.crash_worker(worker),
-            5 => self.part_worker(worker),
-            _ => self.break_session(worker),
+            3 => self.steal()?,
+            4 | 5 => self.crash_worker(worker),
+            6 => self.part_worker(worker),
+            _ => self.break_one_session(worker),
         }
+        Ok(())
     }
 
     fn faults_end(&mut self) {
-        if self.owners.last().is_none_or(|owner| !owner.alive) {
-            self.after(0, Event::TakeOver);
-        }
+        self.resume();
         // Within a session messages are lost only when it breaks in the end.
         for worker in 0..self.workers.len() {
             self.workers[worker].parted_until = 0;
-            self.break_session(worker);
+            self.break_sessions(worker);
         }
     }
 

@@ -2,7 +2,9 @@
 
 #[cfg(doc)]
 use super::Config;
-use super::{Outcome, RunningAttempt, State, Submission, TaskId, WorkerId, WorkerSpec};
+use super::{
+    Millis, Outcome, Partition, QueueKey, QueueRules, RunningAttempt, State, Submission, TaskId, WorkerId, WorkerSpec,
+};
 
 /// What the engine is told.
 #[derive(Debug, Clone, PartialEq)]
@@ -11,6 +13,16 @@ pub enum Command {
     Submit(Submission),
     /// A caller ends a task.
     Cancel(TaskId),
+    /// Somebody sets the rules of a queue, all of them at once; they hold from here on. The shell keeps them, and gives
+    /// them to [`Engine::restore_queue`](crate::Engine::restore_queue) after a restart.
+    SetQueue {
+        /// The queue.
+        queue: QueueKey,
+        /// Its partition.
+        partition: Partition,
+        /// What holds from now on.
+        rules: QueueRules,
+    },
     /// A worker opened a session: what it serves, its free slots, and the attempts it still runs or whose results
     /// were not acknowledged. Its earlier session, if any, is over: effects for it that were not carried out yet are
     /// the earlier session's, and the shell drops them. Its tasks that it does not report are requeued at once (it
@@ -25,6 +37,15 @@ pub enum Command {
         /// Attempts it still runs.
         running: Vec<RunningAttempt>,
     },
+    /// A worker with a session names attempts that it runs, or whose results were not acknowledged: a partition was
+    /// opened that they may belong to. Those that may still count are its own from here on, the others are revoked.
+    /// Nothing else follows: what it does not name stays as it is, and its free slots are as many as before.
+    AttemptsReported {
+        /// The worker.
+        worker: WorkerId,
+        /// Attempts that it runs.
+        running: Vec<RunningAttempt>,
+    },
     /// A worker's latest session broke. Its attempts stay its own until the lease ends.
     WorkerLost(WorkerId),
     /// Slots of a worker became free. The only thing that frees a slot within a session, and not safe to repeat:
@@ -33,6 +54,13 @@ pub enum Command {
         /// The worker.
         worker: WorkerId,
         /// How many.
+        slots: u32,
+    },
+    /// A worker wants free slots back. Those that have no attempt yet are taken away, as many as it asks for at most.
+    ReclaimSlots {
+        /// The worker.
+        worker: WorkerId,
+        /// How many it wants.
         slots: u32,
     },
     /// An attempt ended. May come twice, late, or for an attempt that is not current: then it changes nothing and
@@ -61,7 +89,7 @@ pub enum Command {
 /// What a command came to, for its sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Applied {
-    /// The task was accepted, or found under its idempotency key.
+    /// The task was accepted, or found under its idempotency key or its unique name.
     Submitted {
         /// The task: the submitted one, or the earlier one.
         id: TaskId,
@@ -72,6 +100,8 @@ pub enum Applied {
     Cancelling(State),
     /// The result was taken (true), or was outdated or a repeat (false).
     Finished(bool),
+    /// So many free slots were taken away.
+    Reclaimed(u32),
     /// Nothing to tell.
     Done,
 }
@@ -82,13 +112,22 @@ pub enum Refused {
     /// The idempotency key belongs to a different task.
     #[error("the idempotency key was used for a different task")]
     IdempotencyConflict(TaskId),
-    /// The queue holds [`Config::queue_len_max`] tasks.
+    /// The queue holds as many tasks as it may, by its rules or by [`Config::queue_len_max`].
     #[error("the queue is full")]
-    QueueFull,
+    QueueFull {
+        /// When to try again.
+        retry_after: Millis,
+    },
+    /// The queue takes nothing new: it is being drained.
+    #[error("the queue takes no new tasks")]
+    QueueClosed,
     /// The engine holds [`Config::tasks_max`] tasks or [`Config::queues_max`] queues.
     #[error("the scheduler is full")]
     Full,
-    /// No unfinished task has this id: it is final, or never was.
+    /// No unfinished task has this id: it is final, or never was, or its partition is not open here.
     #[error("no unfinished task has this id")]
     NotLive,
+    /// The partition is not open here.
+    #[error("partition {} is not open here", .0.0)]
+    NotOwned(Partition),
 }

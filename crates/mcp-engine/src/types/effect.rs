@@ -17,19 +17,30 @@ pub enum Record {
     Retry {
         /// The task.
         task: TaskId,
-        /// RETRYING, or PENDING after a lost attempt or one handed back.
+        /// RETRYING, or PENDING after an attempt that was lost, handed back, or stopped for a more urgent one.
         state: State,
         /// Attempts so far.
         attempts: AttemptCount,
         /// When the next one is due.
         not_before: Millis,
-        /// Why the attempt failed; `None` when it was lost or handed back.
+        /// Why the attempt failed; `None` when it did not fail by itself.
         failure: Option<Failure>,
         /// The task's attempts up to this token are void for ever. Comes back as
         /// [`RestoredTask::void`](super::RestoredTask::void): without it a later owner could take an attempt that
         /// ended for one that still runs. Its sequence is 0 when the record comes with the first dispatch of a
         /// restored task: then nothing failed, and nothing is retried.
         void: Token,
+    },
+    /// A task that runs at most once is about to be sent to a worker. At most one such record exists for a task, ever,
+    /// and it is durable before the attempt is sent out. Comes back as
+    /// [`RestoredTask::started`](super::RestoredTask::started).
+    Started {
+        /// The task.
+        task: TaskId,
+        /// The attempt's token.
+        token: Token,
+        /// To whom it is sent.
+        worker: WorkerId,
     },
     /// A cancel of a running task was accepted: it must end, and never run again.
     CancelRequested {

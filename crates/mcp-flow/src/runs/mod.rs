@@ -261,6 +261,12 @@ impl Runs {
         self.runs.get(&run).map(|run| &run.record)
     }
 
+    /// How many steps of a run have ended, the one for failures left out.
+    #[must_use]
+    pub fn steps_ended(&self, run: RunId) -> Option<usize> {
+        self.runs.get(&run).map(|run| run.definition.step_count() - run.open)
+    }
+
     /// What a step that has not started waits for. None if it has, or if there is no such run or step.
     #[must_use]
     pub fn blocked(&self, run: RunId, step: u32) -> Option<Blocked> {
@@ -287,15 +293,19 @@ impl Runs {
     /// # Errors
     /// What is wrong with it.
     pub fn definition(&mut self, raw: &Arc<RawDefinition>) -> Result<Arc<Definition>, Vec<crate::Fault>> {
-        let mut hasher = DefaultHasher::new();
-        raw.hash(&mut hasher);
-        let hash = hasher.finish();
+        let hash = hash_of(raw);
         if let Some(known) = self.definitions.get(&hash).and_then(Weak::upgrade).filter(|known| known.raw() == raw) {
             return Ok(known);
         }
         let definition = Arc::new(Definition::check(RawDefinition::clone(raw))?);
         self.remember(hash, &definition);
         Ok(definition)
+    }
+
+    /// Takes in a definition that was checked elsewhere, so that runs with the same content share it for as long as
+    /// somebody holds it.
+    pub fn adopt(&mut self, definition: &Arc<Definition>) {
+        self.remember(hash_of(definition.raw()), definition);
     }
 
     fn remember(&mut self, hash: u64, definition: &Arc<Definition>) {
@@ -352,6 +362,12 @@ impl Runs {
             });
         }
     }
+}
+
+fn hash_of(raw: &RawDefinition) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    raw.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Run {

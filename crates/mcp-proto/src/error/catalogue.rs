@@ -99,6 +99,14 @@ catalogue! {
         "Another writer was first. Read again, then retry.";
     OutOfRange = 1024, "OUT_OF_RANGE", OutOfRange, 400, false,
         "A position lies outside of what exists.";
+    WorkflowNotFound = 1025, "WORKFLOW_NOT_FOUND", NotFound, 404, false,
+        "No workflow has this id, or its retention has passed.";
+    ScheduleNotFound = 1026, "SCHEDULE_NOT_FOUND", NotFound, 404, false,
+        "The namespace has no schedule of this name.";
+    QueueClosed = 1027, "QUEUE_CLOSED", FailedPrecondition, 409, false,
+        "The queue is being drained and takes no tasks. Resume it, or use another queue.";
+    WorkflowFinished = 1028, "WORKFLOW_FINISHED", FailedPrecondition, 409, false,
+        "The workflow is final already. Run it again with `rerun`.";
     Internal = 2001, "INTERNAL", Internal, 500, false,
         "A fault of ours. Report it with the trace id.";
     Unavailable = 2002, "UNAVAILABLE", Unavailable, 503, true,
@@ -141,6 +149,14 @@ catalogue! {
         "The workers that ran the task were lost too often.";
     TaskCancelled = 3009, "TASK_CANCELLED", Cancelled, 422, false,
         "A caller cancelled the task.";
+    AttemptUnknown = 3010, "ATTEMPT_UNKNOWN", Aborted, 422, false,
+        "The task may run at most once, and how its attempt ended is not known: it may have run in part, or whole.";
+    ExpressionFailed = 3011, "EXPRESSION_FAILED", FailedPrecondition, 422, false,
+        "An expression of a workflow could not be computed. The message names the step and the reason.";
+    StepFailed = 3012, "STEP_FAILED", Aborted, 422, false,
+        "A step of the workflow failed. The metadata names it.";
+    WorkflowTimeout = 3013, "WORKFLOW_TIMEOUT", DeadlineExceeded, 422, false,
+        "The workflow took longer than its timeout.";
 }
 
 impl Code {

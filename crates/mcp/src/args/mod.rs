@@ -1,16 +1,33 @@
 //! The command line: what can be typed, and the help for it.
 
+mod dev;
 mod help;
+mod moment;
 mod parse;
+mod placement;
+pub mod queue;
+pub mod schedule;
 mod submit;
+mod task;
+mod task_flags;
+pub mod workflow;
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use mcp_proto::scheduler::v1::TaskState;
 
 use self::parse::duration;
-pub use self::submit::Submit;
+pub use self::{
+    dev::{Dev, Service, ServiceFlags, WorkerFlags},
+    moment::Moment,
+    placement::{PlacementFlags, Strategy},
+    queue::Queue,
+    schedule::ScheduleCommand,
+    submit::Submit,
+    task::{List, Logs, State},
+    task_flags::TaskFlags,
+    workflow::Workflow,
+};
 
 /// The microservice control plane: a gateway, a registry, a scheduler and workers that run tasks durably.
 #[derive(Debug, Clone, Parser)]
@@ -91,6 +108,27 @@ pub enum Command {
     },
     /// Show what a task wrote.
     Logs(Logs),
+    /// Say why a task is not running now, who holds what it waits for, and when that can change.
+    #[command(after_help = help::EXPLAIN)]
+    Explain {
+        /// Id of the task.
+        id: String,
+    },
+    /// Submit a failed or cancelled task again, as a new task.
+    #[command(after_help = help::RETRY)]
+    Retry {
+        /// Id of the task.
+        id: String,
+    },
+    /// Rules, limits and dead letters of queues.
+    #[command(subcommand, after_help = help::queue::QUEUE)]
+    Queue(Queue),
+    /// Tasks and workflows that start by the clock.
+    #[command(subcommand, after_help = help::schedule::SCHEDULE)]
+    Schedule(ScheduleCommand),
+    /// Tasks that depend on each other.
+    #[command(subcommand, after_help = help::workflow::WORKFLOW)]
+    Workflow(Workflow),
     /// Show the registered instances of all services.
     #[command(after_help = help::SERVICES)]
     Services {
@@ -111,90 +149,6 @@ pub enum Command {
     },
 }
 
-/// Flags of `mcp dev`.
-#[derive(Debug, Clone, Args)]
-#[command(after_help = help::DEV)]
-pub struct Dev {
-    /// Folder for tasks, logs and coordination. Default: `mcp/dev` in $XDG_DATA_HOME or ~/.local/share.
-    #[arg(long, value_name = "DIR")]
-    pub data_dir: Option<PathBuf>,
-    /// Port of the gateway on 127.0.0.1; 0 takes a free one.
-    #[arg(long, default_value_t = 8080)]
-    pub port: u16,
-    /// Tasks the worker runs at the same time. Default: two for each core.
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=10_000))]
-    pub slots: Option<u16>,
-    /// Keep the data in a temporary folder that is removed at the end.
-    #[arg(long, conflicts_with = "data_dir")]
-    pub ephemeral: bool,
-    /// Which log lines are written to standard error, for instance `info` or `info,scheduler=debug`.
-    #[arg(long, default_value = "warn", value_name = "FILTER")]
-    pub log: String,
-}
-
-/// A service and its own flags.
-#[derive(Debug, Clone, Subcommand)]
-pub enum Service {
-    /// The one port for gRPC and HTTP/JSON in front of every service.
-    #[command(disable_help_flag = true)]
-    Gateway(ServiceFlags),
-    /// Registers and finds instances, for programs without an etcd client.
-    #[command(disable_help_flag = true)]
-    Registry(ServiceFlags),
-    /// Keeps tasks durably and hands them to workers.
-    #[command(disable_help_flag = true)]
-    Scheduler(ServiceFlags),
-    /// Runs tasks.
-    #[command(disable_help_flag = true)]
-    Worker(ServiceFlags),
-}
-
-/// What is passed on to a service as it stands.
-#[derive(Debug, Clone, Args)]
-pub struct ServiceFlags {
-    /// Flags of the service; `--help` lists them.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, num_args = 0..)]
-    pub flags: Vec<OsString>,
-}
-
-/// Flags of `mcp list`.
-#[derive(Debug, Clone, Args)]
-#[command(after_help = help::LIST)]
-pub struct List {
-    /// Only tasks in this state; can be given more than once.
-    #[arg(long, value_enum)]
-    pub state: Vec<State>,
-    /// Only tasks of this queue.
-    #[arg(long)]
-    pub queue: Option<String>,
-    /// Only tasks of this namespace.
-    #[arg(long, short)]
-    pub namespace: Option<String>,
-    /// Most tasks to show.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
-    pub limit: u32,
-    /// Show all tasks, however many.
-    #[arg(long, conflicts_with = "limit")]
-    pub all: bool,
-}
-
-/// Flags of `mcp logs`.
-#[derive(Debug, Clone, Args)]
-#[command(after_help = help::LOGS)]
-pub struct Logs {
-    /// Id of the task.
-    pub id: String,
-    /// Go on with new lines until the task is final.
-    #[arg(long, short)]
-    pub follow: bool,
-    /// Only lines after this number.
-    #[arg(long, default_value_t = 0, value_name = "SEQ")]
-    pub after: u64,
-    /// Put the time in front of each line.
-    #[arg(long, short)]
-    pub timestamps: bool,
-}
-
 /// A shell that completion exists for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Shell {
@@ -204,42 +158,6 @@ pub enum Shell {
     Zsh,
     /// fish.
     Fish,
-}
-
-/// A task state, as it is typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum State {
-    /// Due, and waiting for a worker.
-    Pending,
-    /// Waiting for its delay to pass.
-    Scheduled,
-    /// Waiting for the tasks it depends on.
-    Blocked,
-    /// An attempt is with a worker.
-    Running,
-    /// The next attempt waits for its backoff.
-    Retrying,
-    /// Done.
-    Succeeded,
-    /// Given up.
-    Failed,
-    /// Ended by a caller.
-    Cancelled,
-}
-
-impl From<State> for TaskState {
-    fn from(state: State) -> Self {
-        match state {
-            State::Pending => Self::Pending,
-            State::Scheduled => Self::Scheduled,
-            State::Blocked => Self::Blocked,
-            State::Running => Self::Running,
-            State::Retrying => Self::Retrying,
-            State::Succeeded => Self::Succeeded,
-            State::Failed => Self::Failed,
-            State::Cancelled => Self::Cancelled,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -255,12 +173,18 @@ mod tests {
 
     #[test]
     fn every_command_has_examples() {
+        fn check(command: &clap::Command, path: &str) {
+            let is_own = |command: &&clap::Command| command.get_name() != "help" && path != "mcp serve";
+            for command in command.get_subcommands().filter(is_own) {
+                let path = format!("{path} {}", command.get_name());
+                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains("Examples:") && help.contains(&path), "`{path}` has none");
+                check(command, &path);
+            }
+        }
         let mut command = Cli::command();
         command.build();
-        for command in command.get_subcommands().filter(|command| command.get_name() != "help") {
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(help.contains("Examples:"), "`mcp {}` has none", command.get_name());
-        }
+        check(&command, "mcp");
     }
 
     #[test]

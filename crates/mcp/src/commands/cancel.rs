@@ -5,12 +5,12 @@ use std::time::SystemTime;
 use super::context::Context;
 use crate::{
     exit::{Exit, Failure},
-    output::table,
+    output::task,
 };
 
 /// Ends a task, and shows where it stands now.
 pub(super) async fn run(context: &Context, id: &str, reason: &str) -> Result<Exit, Failure> {
     let task = context.client.cancel(id, reason).await.map_err(|error| context.failure(error))?;
-    context.answer(&task, |task| table::task(task, SystemTime::now()))?;
+    context.answer(&task, |task| task::task(task, SystemTime::now()))?;
     Ok(Exit::Done)
 }

@@ -3,15 +3,21 @@
 mod batch;
 mod cancel;
 mod context;
+mod explain;
+mod file;
 mod get;
 mod health;
 mod list;
 mod logs;
 mod progress;
+mod queue;
+mod retry;
+mod schedule;
 mod services;
 mod submit;
 mod trace;
 mod wait;
+mod workflow;
 
 use std::time::Duration;
 
@@ -66,6 +72,11 @@ async fn answer(global: &Global, command: Command) -> Result<Exit, Failure> {
         Command::Wait { ids } => Box::pin(wait::run(&context, &ids)).await,
         Command::Cancel { id, reason } => cancel::run(&context, &id, &reason).await,
         Command::Logs(args) => logs::run(&context, &args).await,
+        Command::Explain { id } => explain::run(&context, &id).await,
+        Command::Retry { id } => retry::run(&context, &id).await,
+        Command::Queue(command) => Box::pin(queue::run(&context, &command)).await,
+        Command::Schedule(command) => Box::pin(schedule::run(&context, &command)).await,
+        Command::Workflow(command) => Box::pin(workflow::run(&context, &command)).await,
         Command::Services { service, watch } => services::run(&context, service.as_deref(), watch).await,
         Command::Health => health::run(&context).await,
         Command::Dev(_) | Command::Serve { .. } | Command::Completion { .. } => {
@@ -84,6 +95,11 @@ fn name(command: &Command) -> &'static str {
         Command::Wait { .. } => "wait",
         Command::Cancel { .. } => "cancel",
         Command::Logs(_) => "logs",
+        Command::Explain { .. } => "explain",
+        Command::Retry { .. } => "retry",
+        Command::Queue(command) => command.name(),
+        Command::Schedule(command) => command.name(),
+        Command::Workflow(command) => command.name(),
         Command::Services { .. } => "services",
         Command::Health => "health",
         Command::Completion { .. } => "completion",

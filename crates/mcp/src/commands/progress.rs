@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use indicatif::{ProgressBar, ProgressStyle};
 use mcp_proto::scheduler::v1::{Progress, Task, TaskEvent, TaskState};
 
-use crate::output::table;
+use crate::output::task;
 
 /// How often the line is drawn again.
 const TICK: Duration = Duration::from_millis(100);
@@ -61,9 +61,37 @@ impl Drop for ProgressLine {
     }
 }
 
+/// A line on standard error, when that is a terminal: how many of something are done. Dropping it clears the line.
+#[derive(Debug)]
+pub(super) struct CountLine {
+    bar: ProgressBar,
+}
+
+impl CountLine {
+    /// A line that counts `what`.
+    pub(super) fn new(what: &str) -> Self {
+        let bar = ProgressBar::new_spinner();
+        let template = format!("{{spinner}} {{pos}} {what} {{elapsed}}");
+        bar.set_style(ProgressStyle::with_template(&template).expect("the template is right"));
+        bar.enable_steady_tick(TICK);
+        Self { bar }
+    }
+
+    /// This many are done.
+    pub(super) fn count(&self, done: usize) {
+        self.bar.set_position(done as u64);
+    }
+}
+
+impl Drop for CountLine {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
 fn text(tasks: &BTreeMap<String, Seen>) -> String {
     if let (1, Some((id, seen))) = (tasks.len(), tasks.first_key_value()) {
-        let mut text = format!("{id} {}", table::state(seen.state));
+        let mut text = format!("{id} {}", task::state(seen.state));
         if seen.attempt > 0 {
             text = format!("{text}, attempt {}", seen.attempt);
         }

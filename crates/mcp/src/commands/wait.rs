@@ -13,7 +13,7 @@ use tonic::Streaming;
 use super::{context::Context, progress::ProgressLine};
 use crate::{
     exit::{Exit, Failure},
-    output::{print, table},
+    output::{print, task},
 };
 
 /// Tasks that are waited for at the same time.
@@ -33,10 +33,10 @@ pub(super) async fn until_final(context: &Context, ids: &[String]) -> Result<Exi
     let mut tasks = wait_all(context, ids).await?;
     let all_succeeded = tasks.iter().all(|task| task.state() == TaskState::Succeeded);
     if let [task] = &*tasks {
-        context.answer(task, |task| table::task(task, SystemTime::now()))?;
+        context.answer(task, |task| task::task(task, SystemTime::now()))?;
     } else {
         let listed = ListTasksResponse { tasks: std::mem::take(&mut tasks), next_page_token: String::new() };
-        context.answer(&listed, |listed| table::tasks(&listed.tasks, SystemTime::now()))?;
+        context.answer(&listed, |listed| task::tasks(&listed.tasks, SystemTime::now()))?;
     }
     Ok(if all_succeeded { Exit::Done } else { Exit::Failed })
 }

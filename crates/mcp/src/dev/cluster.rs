@@ -14,6 +14,7 @@ use mcp_chassis::ServiceSettings;
 use mcp_client::Client;
 use mcp_coord::{Coordinator, Embedded};
 use mcp_proto::{registry::v1::DiscoverRequest, scheduler::v1::ListTasksRequest};
+use scheduler::config::StoreKind;
 use tokio::{
     net::TcpListener,
     task::JoinError,
@@ -21,7 +22,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use super::{Error, Options, folder::Folder};
+use super::{Error, Options, WorkerOptions, folder::Folder};
 
 /// How long the services may take until a call through the gateway reaches all of them. Generous, because a large
 /// store is read at the start.
@@ -227,7 +228,7 @@ fn launch(
             }),
             boxed(|stop| gateway::run(gateway_config(), listeners.gateway, Arc::clone(&coord), stop)),
             boxed(|stop| {
-                scheduler::run(scheduler_config(folder.path()), listeners.scheduler, Arc::clone(&coord), stop)
+                scheduler::run(scheduler_config(options, folder.path()), listeners.scheduler, Arc::clone(&coord), stop)
             }),
             boxed(|stop| registry::run(registry_config(), listeners.registry, Arc::clone(&coord), stop)),
         ])
@@ -276,9 +277,13 @@ fn registry_config() -> registry::config::Config {
     registry::config::Config { service: service_settings(), ..registry::config::Config::default() }
 }
 
-fn scheduler_config(folder: &Path) -> scheduler::config::Config {
+fn scheduler_config(options: &Options, folder: &Path) -> scheduler::config::Config {
     let mut config = scheduler::config::Config { service: service_settings(), ..scheduler::config::Config::default() };
     config.scheduler.data_dir = folder.join("scheduler");
+    if let Some(url) = &options.postgres {
+        config.scheduler.store = StoreKind::Postgres;
+        config.scheduler.postgres.url = url.clone();
+    }
     config
 }
 
@@ -288,9 +293,10 @@ fn worker_config(options: &Options, folder: &Path) -> worker::config::Config {
     config.worker.drain_grace = WORKER_DRAIN_GRACE;
     config.worker.kill_grace = WORKER_KILL_GRACE;
     config.worker.work_dir = Some(folder.join("work"));
-    if let Some(slots) = options.slots {
-        config.worker.slots = slots;
-    }
+    let WorkerOptions { slots, labels, taints, cpu_millis, memory_bytes } = options.worker.clone();
+    config.worker.slots = slots.unwrap_or(config.worker.slots);
+    (config.worker.labels, config.worker.taints) = (labels, taints);
+    (config.worker.cpu_millis, config.worker.memory_bytes) = (cpu_millis, memory_bytes);
     config
 }
 

@@ -6,9 +6,10 @@ use mcp_chassis::{
     settings::{LogFormat, TelemetrySettings},
     telemetry::{self, Identity},
 };
+use scheduler::config::DatabaseUrl;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Data, DevCluster, Error, Options, start};
+use super::{Data, DevCluster, Error, Options, WorkerOptions, start};
 use crate::{
     args::Dev,
     exit::{Exit, Failure},
@@ -51,12 +52,14 @@ async fn serve(args: &Dev) -> Result<Exit, Failure> {
     // Listened for from the beginning: a signal during the start shall count too.
     let stopped = stopped().map_err(|error| failure_of(&error, "run again"))?;
     let mut stopped = std::pin::pin!(stopped);
-    let options = Options { data, port: args.port, slots: args.slots.map(usize::from) };
+    let postgres = args.postgres.clone().map(DatabaseUrl::from);
+    let has_database = postgres.is_some();
+    let options = Options { data, port: args.port, postgres, worker: worker(args) };
     let cluster = tokio::select! {
         started = start(options) => started.map_err(|error| failure(&error))?,
         () = &mut stopped => return Ok(Exit::Done),
     };
-    print::line(banner(&cluster, args.ephemeral))?;
+    print::line(banner(&cluster, args.ephemeral, has_database))?;
     tokio::select! {
         () = &mut stopped => print::note("stopping: worker, gateway, scheduler, registry (a second Ctrl-C ends at once)"),
         () = cluster.ended() => {}
@@ -68,6 +71,16 @@ async fn serve(args: &Dev) -> Result<Exit, Failure> {
     }
     print::note("stopped");
     Ok(Exit::Done)
+}
+
+fn worker(args: &Dev) -> WorkerOptions {
+    WorkerOptions {
+        slots: args.slots.map(usize::from),
+        labels: args.worker.label.clone(),
+        taints: args.worker.taint.clone(),
+        cpu_millis: args.worker.cpu.unwrap_or_default(),
+        memory_bytes: args.worker.memory.unwrap_or_default(),
+    }
 }
 
 fn failure(error: &Error) -> Failure {
@@ -104,11 +117,16 @@ fn interrupted() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-fn banner(cluster: &DevCluster, is_ephemeral: bool) -> String {
+fn banner(cluster: &DevCluster, is_ephemeral: bool, has_database: bool) -> String {
     let url = &cluster.gateway_url;
     let port = cluster.addresses.iter().find(|(name, _)| *name == "gateway").map(|(_, address)| address.port());
     let flag = if port == Some(DEFAULT_PORT) { String::new() } else { format!("--gateway {url} ") };
-    let rest = if is_ephemeral { "  (removed at the end)" } else { "" };
+    let rest = match (is_ephemeral, has_database) {
+        (true, true) => "  (removed at the end; tasks stay in PostgreSQL)",
+        (true, false) => "  (removed at the end)",
+        (false, true) => "  (tasks are in PostgreSQL)",
+        (false, false) => "",
+    };
     let services: Vec<String> = cluster
         .addresses
         .iter()

@@ -13,4 +13,4 @@ mod tests;
 
 pub use cluster::{DevCluster, start};
 pub use error::Error;
-pub use options::{Data, Options};
+pub use options::{Data, Options, WorkerOptions};

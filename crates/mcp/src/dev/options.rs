@@ -2,6 +2,8 @@
 
 use std::{env, path::PathBuf};
 
+use scheduler::config::DatabaseUrl;
+
 /// How to run the services.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -9,8 +11,26 @@ pub struct Options {
     pub data: Data,
     /// Port of the gateway on 127.0.0.1; 0 takes a free one.
     pub port: u16,
-    /// Tasks that the worker runs at the same time; `None` leaves it to the worker.
+    /// The database that keeps the tasks; `None` keeps them in the data folder. What the services own lies in the folder
+    /// either way.
+    pub postgres: Option<DatabaseUrl>,
+    /// The worker.
+    pub worker: WorkerOptions,
+}
+
+/// What the worker is like.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WorkerOptions {
+    /// Tasks that it runs at the same time; `None` leaves it to the worker.
     pub slots: Option<usize>,
+    /// Its labels, each `key=value`.
+    pub labels: Vec<String>,
+    /// Its taints, each `key=value` or `key`.
+    pub taints: Vec<String>,
+    /// CPU for tasks, in thousandths of a core; 0 means it is not counted.
+    pub cpu_millis: u32,
+    /// Memory for tasks, in bytes; 0 means it is not counted.
+    pub memory_bytes: u64,
 }
 
 /// Where the data lies.
@@ -25,7 +45,7 @@ pub enum Data {
 impl Options {
     /// Temporary data and a free port: for tests and benchmarks.
     pub fn ephemeral() -> Self {
-        Self { data: Data::Ephemeral, port: 0, slots: None }
+        Self { data: Data::Ephemeral, port: 0, postgres: None, worker: WorkerOptions::default() }
     }
 }
 

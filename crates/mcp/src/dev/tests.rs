@@ -42,12 +42,12 @@ async fn what_is_in_use_is_named() {
     let port = taken.local_addr().unwrap().port();
     let folder = tempfile::tempdir().unwrap();
     let data = Data::Folder(folder.path().join("data"));
-    let error = start(Options { port, data: data.clone(), slots: None }).await.unwrap_err();
+    let error = start(Options { port, data: data.clone(), ..Options::ephemeral() }).await.unwrap_err();
     assert!(matches!(error, Error::PortInUse { port: named } if named == port), "{error}");
     assert!(!folder.path().join("data").exists(), "a start that fails so early touches nothing");
 
-    let cluster = start(Options { port: 0, data: data.clone(), slots: None }).await.unwrap();
-    let error = start(Options { port: 0, data, slots: None }).await.unwrap_err();
+    let cluster = start(Options { data: data.clone(), ..Options::ephemeral() }).await.unwrap();
+    let error = start(Options { data, ..Options::ephemeral() }).await.unwrap_err();
     assert!(matches!(&error, Error::FolderInUse { owner, .. } if *owner == std::process::id().to_string()), "{error}");
     cluster.stop().await.unwrap();
 }

@@ -9,7 +9,13 @@ use mcp_proto::json::with_whole_numbers;
 use mcp_proto::{
     FILE_DESCRIPTOR_SET,
     registry::v1::{DiscoverResponse, Instance},
-    scheduler::v1::{BatchSubmitTasksResponse, ListTasksResponse, LogLine, SubmitTaskResponse, Task, TaskSpec},
+    scheduler::v1::{
+        BackfillScheduleResponse, BatchSubmitTasksResponse, CheckWorkflowResponse, DeleteScheduleResponse,
+        ExplainTaskResponse, GetQueueScalingResponse, ListDeadLettersResponse, ListFiresResponse, ListQueuesResponse,
+        ListSchedulesResponse, ListTasksResponse, ListWorkflowsResponse, LogLine, PurgeDeadLettersResponse, Queue,
+        ReplayDeadLettersResponse, RerunWorkflowResponse, RetryTaskResponse, Schedule, SubmitTaskResponse,
+        SubmitWorkflowResponse, Task, TaskSpec, TriggerScheduleResponse, Workflow, WorkflowSpec,
+    },
 };
 use prost::Message;
 use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor, SerializeOptions};
@@ -39,12 +45,38 @@ named! {
     SubmitTaskResponse = "mcp.scheduler.v1.SubmitTaskResponse",
     BatchSubmitTasksResponse = "mcp.scheduler.v1.BatchSubmitTasksResponse",
     ListTasksResponse = "mcp.scheduler.v1.ListTasksResponse",
+    ExplainTaskResponse = "mcp.scheduler.v1.ExplainTaskResponse",
+    RetryTaskResponse = "mcp.scheduler.v1.RetryTaskResponse",
+    Queue = "mcp.scheduler.v1.Queue",
+    ListQueuesResponse = "mcp.scheduler.v1.ListQueuesResponse",
+    GetQueueScalingResponse = "mcp.scheduler.v1.GetQueueScalingResponse",
+    ListDeadLettersResponse = "mcp.scheduler.v1.ListDeadLettersResponse",
+    ReplayDeadLettersResponse = "mcp.scheduler.v1.ReplayDeadLettersResponse",
+    PurgeDeadLettersResponse = "mcp.scheduler.v1.PurgeDeadLettersResponse",
+    Schedule = "mcp.scheduler.v1.Schedule",
+    ListSchedulesResponse = "mcp.scheduler.v1.ListSchedulesResponse",
+    DeleteScheduleResponse = "mcp.scheduler.v1.DeleteScheduleResponse",
+    TriggerScheduleResponse = "mcp.scheduler.v1.TriggerScheduleResponse",
+    BackfillScheduleResponse = "mcp.scheduler.v1.BackfillScheduleResponse",
+    ListFiresResponse = "mcp.scheduler.v1.ListFiresResponse",
+    Workflow = "mcp.scheduler.v1.Workflow",
+    WorkflowSpec = "mcp.scheduler.v1.WorkflowSpec",
+    SubmitWorkflowResponse = "mcp.scheduler.v1.SubmitWorkflowResponse",
+    CheckWorkflowResponse = "mcp.scheduler.v1.CheckWorkflowResponse",
+    ListWorkflowsResponse = "mcp.scheduler.v1.ListWorkflowsResponse",
+    RerunWorkflowResponse = "mcp.scheduler.v1.RerunWorkflowResponse",
     Instance = "mcp.registry.v1.Instance",
     DiscoverResponse = "mcp.registry.v1.DiscoverResponse",
 }
 
-fn descriptor<M: Named>() -> MessageDescriptor {
-    POOL.get_message_by_name(M::NAME).expect("every named message is in the descriptor set")
+/// The descriptor of a message.
+pub(crate) fn descriptor<M: Named>() -> MessageDescriptor {
+    descriptor_named(M::NAME)
+}
+
+/// The descriptor of the message with this full name, which is one of ours.
+pub(crate) fn descriptor_named(name: &str) -> MessageDescriptor {
+    POOL.get_message_by_name(name).expect("every named message is in the descriptor set")
 }
 
 /// The proto3 JSON form of a message: camelCase names, RFC 3339 times. As in the HTTP API, fields with a default value

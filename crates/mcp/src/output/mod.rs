@@ -1,5 +1,10 @@
 //! What the command prints.
 
+pub mod explain;
 pub mod json;
 pub mod print;
+pub mod queue;
+pub mod schedule;
 pub mod table;
+pub mod task;
+pub mod workflow;

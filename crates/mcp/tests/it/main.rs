@@ -3,7 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic, and then says where")]
 
 mod bad_input;
+mod chaos;
+mod commands;
 mod crash;
+mod dev;
 mod end_to_end;
 mod etcd_outage;
+mod examples;
+mod http_forms;
+mod queues;
 mod support;

@@ -1,7 +1,7 @@
 //! Who wants to hear of changes: calls that wait for a task's end, followers of logs, watches.
 //!
-//! The shell tells the hub after each commit. The hub outlives a partition's opening, so that who waits goes on waiting
-//! while the partition is opened again. It knows nothing of where changes come from.
+//! The shell tells the hub after each commit. The hub outlives a loop, so that who waits goes on waiting while the
+//! partitions are opened again. It knows nothing of where changes come from.
 
 mod topics;
 mod watches;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use mcp_proto::TaskId;
 
-pub(crate) use topics::TopicSubscription;
+pub(crate) use topics::{Heard, TopicSubscription};
 pub(crate) use watches::{Event, Watch};
 
 use self::{topics::Topics, watches::Watches};
@@ -61,6 +61,11 @@ impl Hub {
     /// Tells that tasks have new log lines.
     pub(crate) fn logged(&self, ids: &[TaskId]) {
         self.topics.tell(ids, |topic| topic.logged += 1);
+    }
+
+    /// Tells that tasks are another replica's from now on.
+    pub(crate) fn moved(&self, are_gone: impl Fn(TaskId) -> bool) {
+        self.topics.tell_where(are_gone, |topic| topic.moved += 1);
     }
 
     /// Tells the watches what became durable together.

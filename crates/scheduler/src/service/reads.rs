@@ -4,12 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use crate::{
-    config::Settings,
-    error::Error,
-    shell::Handle,
-    store::{self, PartitionStore},
-};
+use crate::{config::Settings, error::Error, store};
 
 /// The permits of reads.
 #[derive(Debug, Clone)]
@@ -36,15 +31,13 @@ impl Reads {
     /// The read goes on to its end and is forgotten.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
-        handle: &Handle,
-        read: impl FnOnce(&dyn PartitionStore) -> Result<T, store::Error> + Send + 'static,
+        read: impl FnOnce() -> Result<T, store::Error> + Send + 'static,
     ) -> Result<T, Error> {
         let _place = self.waiting.try_acquire().map_err(|_| Error::Overloaded { what: "queries" })?;
         let permit = Arc::clone(&self.running).acquire_owned().await.map_err(|_| Error::ShuttingDown)?;
-        let store = Arc::clone(handle.store());
         let reading = tokio::task::spawn_blocking(move || {
             let _permit = permit; // until the read is over, not until the caller goes away
-            read(&*store)
+            read()
         });
         match reading.await {
             Ok(read) => Ok(read?),

@@ -1,14 +1,14 @@
-//! The calls of `TaskService`: check, ask the partition, answer.
+//! The calls of `TaskService`: check, ask the owner, answer.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use mcp_proto::{
     Code, Error as WireError, TaskId,
     scheduler::v1::{
-        BatchSubmitTasksRequest, BatchSubmitTasksResponse, CancelTaskRequest, CancelTaskResponse, GetTaskRequest,
-        GetTaskResponse, ListTasksRequest, ListTasksResponse, ReadTaskLogsRequest, SubmitTaskRequest,
-        SubmitTaskResponse, Task, TaskSpec, TaskState, WaitTaskRequest, WaitTaskResponse, WatchTasksRequest,
-        task_service_server::TaskService,
+        BatchSubmitTasksRequest, BatchSubmitTasksResponse, CancelTaskRequest, CancelTaskResponse, ExplainTaskRequest,
+        ExplainTaskResponse, GetTaskRequest, GetTaskResponse, ListTasksRequest, ListTasksResponse, ReadTaskLogsRequest,
+        RetryTaskRequest, RetryTaskResponse, SubmitTaskRequest, SubmitTaskResponse, Task, TaskSpec, WaitTaskRequest,
+        WaitTaskResponse, WatchTasksRequest, task_service_server::TaskService,
     },
 };
 use prost::Message as _;
@@ -16,13 +16,14 @@ use tonic::{Request, Response, Status};
 
 use super::{
     Tasks,
-    follow::{LogStream, WatchStream, logs, watch},
-    traceparent,
+    logs::LogStream,
     view::{self, Detail},
+    watch::WatchStream,
 };
 use crate::{
     error::Error,
-    shell::{Accepted, Handle},
+    routing::Repeat,
+    shell::Home,
     store::{self, PartitionStore, Stored},
     validate::{self, Intake},
 };
@@ -33,12 +34,10 @@ impl TaskService for Tasks {
     type ReadTaskLogsStream = LogStream;
 
     async fn submit_task(&self, request: Request<SubmitTaskRequest>) -> Result<Response<SubmitTaskResponse>, Status> {
-        let handle = self.deps.partition.handle()?;
-        let traceparent = traceparent::current(request.metadata());
-        let intake = Intake::new(self.deps.clock.now(), &traceparent);
-        let task = intake.single(request.into_inner().task)?;
-        let accepted = handle.submit(vec![task], false).await?;
-        let mut results = self.results(&handle, accepted).await?;
+        let (caller, request) = self.deps.caller(request);
+        let intake = Intake::new(&self.deps.settings, self.deps.clock.now(), caller.traceparent());
+        let task = intake.single(request.task)?;
+        let mut results = self.submit(&caller, vec![task], false).await?;
         Ok(Response::new(results.pop().ok_or(Error::NotOwner)?))
     }
 
@@ -46,41 +45,39 @@ impl TaskService for Tasks {
         &self,
         request: Request<BatchSubmitTasksRequest>,
     ) -> Result<Response<BatchSubmitTasksResponse>, Status> {
-        let handle = self.deps.partition.handle()?;
-        let traceparent = traceparent::current(request.metadata());
-        let intake = Intake::new(self.deps.clock.now(), &traceparent);
-        let tasks = intake.batch(request.into_inner().tasks)?;
-        let accepted = handle.submit(tasks, true).await?;
-        let results = self.results(&handle, accepted).await?;
+        let (caller, request) = self.deps.caller(request);
+        let intake = Intake::new(&self.deps.settings, self.deps.clock.now(), caller.traceparent());
+        let tasks = intake.batch(request.tasks)?;
+        let results = self.submit(&caller, tasks, true).await?;
         Ok(Response::new(BatchSubmitTasksResponse { results }))
     }
 
     async fn get_task(&self, request: Request<GetTaskRequest>) -> Result<Response<GetTaskResponse>, Status> {
-        let id = request.into_inner().task_id.parse()?;
-        let task = self.get(id).await?;
-        Ok(Response::new(GetTaskResponse { task: Some(task) }))
+        let (caller, request) = self.deps.caller(request);
+        let id: TaskId = request.task_id.parse()?;
+        let routes = &self.deps.routes;
+        routes
+            .unary(
+                routes.of_id(id),
+                &caller,
+                request,
+                Repeat::Allowed,
+                |home, _| async move { Ok(GetTaskResponse { task: Some(self.get(&home, id).await?) }) },
+                |peer, request| async move { peer.tasks().get_task(request).await },
+            )
+            .await
     }
 
     async fn list_tasks(&self, request: Request<ListTasksRequest>) -> Result<Response<ListTasksResponse>, Status> {
-        let filter = validate::list(request.into_inner())?;
-        let handle = self.deps.partition.handle()?;
-        Ok(Response::new(self.list(&handle, filter).await?))
+        let (caller, request) = self.deps.caller(request);
+        let filter = validate::list(&request)?;
+        Ok(Response::new(self.list(&caller, filter, request).await?))
     }
 
     async fn wait_task(&self, request: Request<WaitTaskRequest>) -> Result<Response<WaitTaskResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = self.deps.caller(request);
         let timeout = validate::wait_timeout(&request)?;
-        let id: TaskId = request.task_id.parse()?;
-        let mut topic = self.deps.hub.follow(id)?; // first, so that an end in between is heard
-        let mut task = self.get(id).await?;
-        if !task.state().is_final() {
-            tokio::select! {
-                () = topic.ended() => {}
-                () = tokio::time::sleep(timeout) => {}
-                () = self.deps.closing.cancelled() => return Err(Error::ShuttingDown.into()),
-            }
-            task = self.get(id).await?;
-        }
+        let task = self.wait(&caller, request.task_id.parse()?, timeout).await?;
         Ok(Response::new(WaitTaskResponse { task: Some(task) }))
     }
 
@@ -88,69 +85,74 @@ impl TaskService for Tasks {
         &self,
         request: Request<WatchTasksRequest>,
     ) -> Result<Response<Self::WatchTasksStream>, Status> {
-        let filter = validate::watch(request.into_inner())?;
-        self.deps.partition.handle()?;
-        let stream = watch(self.deps.hub.watch(filter)?, self.deps.closing.clone());
-        Ok(Response::new(stream))
+        let (caller, request) = self.deps.caller(request);
+        let filter = validate::watch(&request)?;
+        Ok(Response::new(self.watch(caller, filter, request)?))
     }
 
     async fn cancel_task(&self, request: Request<CancelTaskRequest>) -> Result<Response<CancelTaskResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = self.deps.caller(request);
         let id = validate::cancel(&request)?;
-        let handle = self.deps.partition.handle()?;
-        let found = handle.cancel(id, request.reason).await?;
-        let task = self.get(id).await?;
-        if !found {
-            let state = task.state().as_str_name();
-            let message = format!("task `{id}` is final already ({state})");
-            let error = WireError::new(Code::TaskFinished, message).with_metadata("task_id", id.to_string());
-            return Err(error.into());
-        }
-        Ok(Response::new(CancelTaskResponse { task: Some(task) }))
+        let routes = &self.deps.routes;
+        routes
+            .unary(
+                routes.of_id(id),
+                &caller,
+                request,
+                // A repeat finds the task cancelled, or being cancelled.
+                Repeat::Allowed,
+                |home, request| async move {
+                    let found = home.cancel(id, request.reason).await?;
+                    let task = self.get(&home, id).await?;
+                    if !found {
+                        return Err(already_final(id, &task));
+                    }
+                    Ok(CancelTaskResponse { task: Some(task) })
+                },
+                |peer, request| async move { peer.tasks().cancel_task(request).await },
+            )
+            .await
     }
 
     async fn read_task_logs(
         &self,
         request: Request<ReadTaskLogsRequest>,
     ) -> Result<Response<Self::ReadTaskLogsStream>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = self.deps.caller(request);
         let id: TaskId = request.task_id.parse()?;
-        let topic = if request.follow { Some(self.deps.hub.follow(id)?) } else { None };
-        self.stored(&self.deps.partition.handle()?, id).await?;
-        Ok(Response::new(logs(self.clone(), id, request.after_seq, topic)))
+        Ok(Response::new(self.logs(caller, id, request).await?))
+    }
+
+    async fn explain_task(
+        &self,
+        request: Request<ExplainTaskRequest>,
+    ) -> Result<Response<ExplainTaskResponse>, Status> {
+        let (caller, request) = self.deps.caller(request);
+        self.explain(&caller, request).await
+    }
+
+    async fn retry_task(&self, request: Request<RetryTaskRequest>) -> Result<Response<RetryTaskResponse>, Status> {
+        let (caller, request) = self.deps.caller(request);
+        self.retry(&caller, request).await
     }
 }
 
 impl Tasks {
-    /// The answers to a submit. Only repeats of tasks that are final already need a look at the store.
-    async fn results(&self, handle: &Handle, accepted: Vec<Accepted>) -> Result<Vec<SubmitTaskResponse>, Error> {
-        let ended: Vec<TaskId> = accepted.iter().filter(|task| task.state.is_none()).map(|task| task.id).collect();
-        let ends = match ended.as_slice() {
-            [] => HashMap::new(),
-            _ => self.deps.reads.read(handle, move |store| states_of(store, &ended)).await?,
-        };
-        let result = |Accepted { id, state, deduplicated }| {
-            // One whose retention has passed, but not yet that of its key, stands nowhere.
-            let state = state.or_else(|| ends.get(&id).copied()).unwrap_or_default();
-            SubmitTaskResponse { task_id: id.to_string(), state: state.into(), deduplicated }
-        };
-        Ok(accepted.into_iter().map(result).collect())
-    }
-
     /// A task's record.
-    pub(super) async fn stored(&self, handle: &Handle, id: TaskId) -> Result<Stored, Error> {
-        let stored = self.deps.reads.read(handle, move |store| store.get(id)).await?;
+    pub(super) async fn stored(&self, home: &Home, id: TaskId) -> Result<Stored, Error> {
+        let store = Arc::clone(home.store());
+        let stored = self.deps.reads.read(move || store.get(id)).await?;
         stored.ok_or(Error::TaskNotFound { id })
     }
 
     /// A task, whole.
-    async fn get(&self, id: TaskId) -> Result<Task, Error> {
-        let handle = self.deps.partition.handle()?;
+    pub(super) async fn get(&self, home: &Home, id: TaskId) -> Result<Task, Error> {
         // The running attempt first: one that ends in between is found on record.
-        let live = handle.live().get(&id).map(|live| live.clone());
-        let read = self.deps.reads.read(&handle, move |store| {
+        let live = home.live().get(&id).map(|live| live.clone());
+        let store = Arc::clone(home.store());
+        let read = self.deps.reads.read(move || {
             let Some(stored) = store.get(id)? else { return Ok(None) };
-            let whole = if stored.fixed.is_brief() { whole_spec(store, id)? } else { None };
+            let whole = if stored.fixed.is_brief() { whole_spec(&*store, id)? } else { None };
             Ok(Some((stored, whole)))
         });
         let (stored, whole) = read.await?.ok_or(Error::TaskNotFound { id })?;
@@ -158,12 +160,10 @@ impl Tasks {
     }
 }
 
-fn states_of(store: &dyn PartitionStore, ids: &[TaskId]) -> Result<HashMap<TaskId, TaskState>, store::Error> {
-    let mut states = HashMap::new();
-    for &id in ids {
-        states.extend(store.get(id)?.map(|stored| (id, stored.moving.state())));
-    }
-    Ok(states)
+fn already_final(id: TaskId, task: &Task) -> Error {
+    let state = task.state().as_str_name();
+    let message = format!("task `{id}` is final already ({state})");
+    Error::Refused(WireError::new(Code::TaskFinished, message).with_metadata("task_id", id.to_string()))
 }
 
 fn whole_spec(store: &dyn PartitionStore, id: TaskId) -> Result<Option<TaskSpec>, store::Error> {

@@ -1,12 +1,15 @@
 //! Tasks as callers see them: the record, with what is known of the running attempt laid over it.
 
-use mcp_proto::scheduler::v1::{Task, TaskSpec, TaskState};
+use mcp_proto::{
+    TaskId,
+    scheduler::v1::{AttemptFailure, DeadLetter, Task, TaskSpec, TaskState},
+};
 use prost::Message as _;
 
-use super::traceparent::trace_id;
 use crate::{
-    shell::{Live, wire_time},
-    store::{Error, Stored, brief},
+    shell::{Letter, Live, wire_time},
+    store::{Error, FailedAttempt, Stored, brief},
+    traceparent::trace_id,
 };
 
 /// Where a task stands. A running attempt is nowhere on record; nor is that a delay or a backoff is over.
@@ -62,6 +65,7 @@ pub(super) fn task(stored: Stored, live: Option<&Live>, now: u64, detail: Detail
         };
     let waits = matches!(state, TaskState::Scheduled | TaskState::Retrying);
     let traceparent = stored.fixed.traceparent();
+    let origin = stored.fixed.origin()?.unwrap_or_default();
     let moving = stored.moving;
     Ok(Task {
         id: stored.id.to_string(),
@@ -78,8 +82,40 @@ pub(super) fn task(stored: Stored, live: Option<&Live>, now: u64, detail: Detail
         progress: live.and_then(|live| live.progress.clone()),
         trace_id: trace_id(&traceparent).unwrap_or_default().to_owned(),
         exit_code: moving.exit_code,
+        failures: if whole { moving.failures.into_iter().map(failure).collect() } else { Vec::new() },
+        replay_of: origin.replay_of.map(|id| id.to_string()).unwrap_or_default(),
+        replayed_as: moving.replayed_as,
+        workflow_id: origin.step.as_ref().map(|step| workflow_id(step.workflow)).unwrap_or_default(),
+        step: origin.step.map(|step| step.name).unwrap_or_default(),
+        schedule: origin.fire.as_ref().map(|fire| fire.schedule.clone()).unwrap_or_default(),
+        fire_time: origin.fire.map(|fire| wire_time(fire.fire_ms)),
         cancel_requested: moving.cancel_requested || live.is_some_and(|live| live.cancel_requested),
     })
+}
+
+/// A dead letter for the wire: as in lists, and with the errors of its attempts.
+///
+/// # Errors
+/// The record cannot be read.
+pub(super) fn letter(letter: Letter, now: u64) -> Result<DeadLetter, Error> {
+    let (time, failures) = (letter.time(), letter.task.moving.failures.clone());
+    let mut task = task(letter.task, None, now, Detail::Brief)?;
+    task.failures = failures.into_iter().map(failure).collect();
+    Ok(DeadLetter { task: Some(task), time: Some(wire_time(time)) })
+}
+
+fn workflow_id(id: [u8; 16]) -> String {
+    TaskId::from_u128(u128::from_be_bytes(id)).to_string()
+}
+
+fn failure(failed: FailedAttempt) -> AttemptFailure {
+    AttemptFailure {
+        attempt: failed.attempt,
+        error: failed.error,
+        worker_id: failed.worker_id,
+        start_time: (failed.start_ms != 0).then(|| wire_time(failed.start_ms)),
+        end_time: Some(wire_time(failed.end_ms)),
+    }
 }
 
 #[cfg(test)]
@@ -98,7 +134,7 @@ mod tests {
 
     fn stored(state: TaskState, started: u32, not_before: u64) -> Stored {
         let moving = Moving { state: state.into(), started, not_before, ..Moving::default() };
-        Stored { id: TaskId::from_u128(1), fixed: Fixed::encode(TaskSpec::default(), 0, 0, "").0, moving }
+        Stored { id: TaskId::from_u128(1), fixed: Fixed::encode(TaskSpec::default(), 0, 0, "", None).0, moving }
     }
 
     fn live(attempt: u32) -> Live {
@@ -111,6 +147,7 @@ mod tests {
             cancel_requested: false,
             fixed: None,
             queue: None,
+            moving: None,
         }
     }
 

@@ -1,25 +1,23 @@
-//! What workers say, checked and turned into the partition's terms.
+//! What workers say, checked and turned into the loop's terms.
 
-use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
-use mcp_engine::{Failure, Outcome, RunningAttempt, Token, WorkerSpec};
+use mcp_engine::{Failure, Outcome, RunningAttempt, Token};
 use mcp_proto::{
     Code, Error, TaskId,
     common::v1::Error as WireError,
     scheduler::v1::LogLine,
-    worker::v1::{AttemptLogs, AttemptRef, WorkerHello},
+    worker::v1::{AttemptLogs, AttemptRef},
 };
 use prost::Message as _;
 
 use super::wire::{self, AttemptResult, OpenSessionRequest};
 use crate::{
     clock::millis,
-    shell::{Ended, Hello, Input, SessionRef, engine_id},
+    shell::{Ended, Input, SessionRef, engine_id},
 };
 
-/// Names that a hello may list in each of its fields.
-const NAMES_MAX: usize = 10_000;
-/// Longest name in a hello.
+/// Longest name of an error.
 const NAME_BYTES_MAX: usize = 200;
 /// Longest message of a progress.
 const PROGRESS_BYTES_MAX: usize = 200;
@@ -32,64 +30,31 @@ const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes that a message counts besides its texts and outputs, for each of its parts.
 const PART_BYTES: usize = 64;
 
-/// Checks a hello.
+/// Checks a later message; gives it with the bytes it takes, or `None` when it says nothing for the loop.
 ///
 /// # Errors
 /// `INVALID_ARGUMENT` naming the field.
-pub(super) fn hello(hello: WorkerHello, slots_max: u32) -> Result<Hello, Error> {
-    if uuid::Uuid::try_parse(&hello.worker_id).is_err() {
-        return Err(Error::invalid("hello.worker_id", "must be a UUID"));
-    }
-    if hello.credits > slots_max {
-        let fault = format!("is {}; at most {slots_max} are allowed", hello.credits);
-        return Err(Error::invalid("hello.credits", fault));
-    }
-    if hello.running.len() > slots_max as usize {
-        let fault = format!("has {} elements; at most {slots_max} are allowed", hello.running.len());
-        return Err(Error::invalid("hello.running", fault));
-    }
-    let running = hello.running.iter().enumerate();
-    let running =
-        running.map(|(index, attempt)| running_attempt(Some(attempt), format_args!("hello.running[{index}]")));
-    Ok(Hello {
-        worker_id: hello.worker_id.as_str().into(),
-        spec: WorkerSpec {
-            namespaces: names(&hello.namespaces, "hello.namespaces")?,
-            queues: names(&hello.queues, "hello.queues")?,
-            processes: hello.runs_processes,
-            handlers: names(&hello.handlers, "hello.handlers")?,
-        },
-        slots: hello.credits,
-        running: running.collect::<Result<_, _>>()?,
-    })
-}
-
-fn names(names: &[String], field: &str) -> Result<BTreeSet<Arc<str>>, Error> {
-    if names.len() > NAMES_MAX {
-        return Err(Error::invalid(field, format!("has {} elements; at most {NAMES_MAX} are allowed", names.len())));
-    }
-    if let Some(index) = names.iter().position(|name| name.is_empty() || name.len() > NAME_BYTES_MAX) {
-        return Err(Error::invalid(format!("{field}[{index}]"), format!("must be 1 to {NAME_BYTES_MAX} bytes long")));
-    }
-    Ok(names.iter().map(|name| name.as_str().into()).collect())
-}
-
-/// Checks a later message; gives it with the bytes it takes, or `None` when it says nothing for the partition.
-///
-/// # Errors
-/// `INVALID_ARGUMENT` naming the field.
-pub(super) fn input(session: SessionRef, request: OpenSessionRequest) -> Result<Option<(Input, usize)>, Error> {
+pub(super) fn input(
+    session: SessionRef,
+    request: OpenSessionRequest,
+    slots_max: u32,
+) -> Result<Option<(Input, usize)>, Error> {
     if request.hello.is_some() {
         return Err(Error::invalid("hello", "must be set in the first message only"));
     }
-    let OpenSessionRequest { credits, results, logs, progress, handed_back, .. } = request;
-    let parts = results.len() + logs.len() + progress.len() + handed_back.len();
-    if parts == 0 && credits == 0 {
+    let OpenSessionRequest { credits, results, logs, progress, handed_back, running, reclaim, .. } = request;
+    if running.len() > slots_max as usize {
+        let fault = format!("has {} elements; at most {slots_max} are allowed", running.len());
+        return Err(Error::invalid("running", fault));
+    }
+    let parts = results.len() + logs.len() + progress.len() + handed_back.len() + running.len();
+    if parts == 0 && credits == 0 && reclaim == 0 {
         return Ok(None);
     }
     let mut bytes = parts * PART_BYTES;
     let mut input = Input::empty(session);
     input.slots = credits;
+    input.reclaim = reclaim;
     for (index, result) in results.into_iter().enumerate() {
         let ended = ended(result, index)?;
         bytes += ended.output.as_ref().map_or(0, bytes::Bytes::len);
@@ -110,6 +75,9 @@ pub(super) fn input(session: SessionRef, request: OpenSessionRequest) -> Result<
     }
     for (index, attempt) in handed_back.iter().enumerate() {
         input.handed_back.push(running_attempt(Some(attempt), format_args!("handed_back[{index}]"))?);
+    }
+    for (index, attempt) in running.iter().enumerate() {
+        input.running.push(running_attempt(Some(attempt), format_args!("running[{index}]"))?);
     }
     Ok(Some((input, bytes)))
 }
@@ -149,7 +117,8 @@ fn ended(result: AttemptResult, index: usize) -> Result<Ended, Error> {
 /// A worker's error, brought to a size that lists can carry.
 fn bounded(mut error: WireError) -> WireError {
     error.message.truncate(error.message.floor_char_boundary(ERROR_MESSAGE_BYTES_MAX));
-    if let Some(code) = Code::from_number(error.code) {
+    // A handler may give its failure a name of its own.
+    if let Some(code) = Code::from_number(error.code).filter(|_| error.name.is_empty()) {
         code.name().clone_into(&mut error.name);
     }
     error.name.truncate(error.name.floor_char_boundary(NAME_BYTES_MAX));
@@ -175,13 +144,14 @@ fn failed(error: &WireError) -> Outcome {
     let retry_after = error.retry_after.and_then(|wait| Duration::try_from(wait).ok()).map(millis);
     Outcome::Failed(Failure {
         code: error.code,
+        name: error.name.clone(),
         message: error.message.clone(),
         retryable: error.retryable,
         retry_after,
     })
 }
 
-fn running_attempt(wire: Option<&AttemptRef>, field: fmt::Arguments<'_>) -> Result<RunningAttempt, Error> {
+pub(super) fn running_attempt(wire: Option<&AttemptRef>, field: fmt::Arguments<'_>) -> Result<RunningAttempt, Error> {
     let invalid = |name: &str, fault: &str| Error::invalid(format!("{field}.{name}"), fault);
     let wire = wire.ok_or_else(|| Error::invalid(field.to_string(), "is missing"))?;
     let id: TaskId = wire.task_id.parse().map_err(|_| invalid("task_id", "must be a UUID"))?;

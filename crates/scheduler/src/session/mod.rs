@@ -1,9 +1,10 @@
 //! Worker sessions: hello and welcome, then both directions at once until either side ends it.
 //!
-//! Everything a worker says goes into the partition's inbox; everything it is told comes out of an outbox that the
-//! partition's loop fills after its commits. So an acknowledgement is never sent before what it acknowledges is
+//! Everything a worker says goes into the loop's inbox; everything it is told comes out of an outbox that the loop
+//! fills after its commits. One session serves all partitions of this replica. So an acknowledgement is never sent before what it acknowledges is
 //! durable. A session that ends, for whatever reason, is reported as lost; the worker keeps its attempts for the lease.
 
+mod hello;
 mod inbound;
 mod outbound;
 mod server;
@@ -17,10 +18,10 @@ use std::{
     time::Duration,
 };
 
+use mcp_engine::RunningAttempt;
 use mcp_proto::{Code, Error as WireError, worker::v1};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::task::TaskTracker;
 use tonic::{Status, Streaming};
 
 use self::{
@@ -47,13 +48,12 @@ pub(crate) type SessionStream = ReceiverStream<Result<OpenSessionResponse, Statu
 #[derive(Debug, Clone)]
 pub(crate) struct Sessions {
     deps: Deps,
-    tasks: TaskTracker,
 }
 
 impl Sessions {
-    /// The service; its sessions run in `tasks`.
-    pub(crate) fn new(deps: Deps, tasks: TaskTracker) -> Self {
-        Self { deps, tasks }
+    /// The service.
+    pub(crate) fn new(deps: Deps) -> Self {
+        Self { deps }
     }
 
     /// Opens a session: reads the hello and joins. The answer's first message is the welcome.
@@ -64,11 +64,11 @@ impl Sessions {
         };
         let hello = first.and_then(|first| first.hello);
         let hello = hello.ok_or_else(|| WireError::invalid("hello", "must be set in the first message"))?;
-        let handle = self.deps.partition.handle()?;
-        let hello = inbound::hello(hello, self.deps.settings.worker_slots_max)?;
+        let handle = self.deps.host.handle()?;
+        let hello = hello::hello(hello, self.deps.settings.worker_slots_max)?;
         // In a task of its own: a caller who goes away between the join and the welcome must not leave a session behind
         // that nobody serves. Without a caller the stream is closed, and so the session ends.
-        let joining = self.tasks.spawn(self.clone().join(handle, hello, requests));
+        let joining = self.deps.tasks.spawn(self.clone().join(handle, hello, requests));
         joining.await.unwrap_or_else(|error| Err(WireError::internal(error).into()))
     }
 
@@ -89,17 +89,24 @@ impl Sessions {
             responses,
             answered: AtomicU64::new(0),
         };
-        let welcome = self.welcome(joined);
-        self.tasks.spawn(session.run(welcome, requests));
+        self.deps.tasks.spawn(session.run(self.welcome(joined), requests));
         Ok(ReceiverStream::new(stream))
     }
 
-    fn welcome(&self, joined: Joined) -> v1::SessionWelcome {
+    /// The first message: the rules, and what became of the attempts that the worker said it runs.
+    fn welcome(&self, joined: Joined) -> OpenSessionResponse {
         let wire = |duration: Duration| duration.try_into().ok();
-        v1::SessionWelcome {
+        let refs = |attempts: Vec<RunningAttempt>| attempts.into_iter().map(outbound::attempt_ref).collect();
+        let welcome = v1::SessionWelcome {
             lease: wire(self.deps.settings.worker_lease),
             ping_interval: wire(self.deps.settings.ping_interval),
-            revoked: joined.revoked.into_iter().map(outbound::attempt_ref).collect(),
+            revoked: refs(joined.revoked),
+        };
+        OpenSessionResponse {
+            welcome: Some(welcome),
+            not_mine: refs(joined.not_mine),
+            adopted: refs(joined.adopted),
+            ..OpenSessionResponse::default()
         }
     }
 }
@@ -116,7 +123,7 @@ struct Session {
 }
 
 impl Session {
-    async fn run(self, welcome: v1::SessionWelcome, requests: Streaming<OpenSessionRequest>) {
+    async fn run(self, welcome: OpenSessionResponse, requests: Streaming<OpenSessionRequest>) {
         let ended: Result<(), Status> = tokio::select! {
             ended = self.read(requests) => ended,
             ended = self.write(welcome) => ended,
@@ -136,7 +143,7 @@ impl Session {
             if request.pong != 0 {
                 self.answered.fetch_max(request.pong, Ordering::Relaxed);
             }
-            if let Some((input, bytes)) = inbound::input(self.session, request)? {
+            if let Some((input, bytes)) = inbound::input(self.session, request, self.deps.settings.worker_slots_max)? {
                 self.handle.input(input, bytes).await?;
             }
         }
@@ -144,9 +151,9 @@ impl Session {
     }
 
     /// Tells the worker what it is to know, and pings it.
-    async fn write(&self, welcome: v1::SessionWelcome) -> Result<(), Status> {
+    async fn write(&self, welcome: OpenSessionResponse) -> Result<(), Status> {
         let writer = Writer { deps: &self.deps, handle: &self.handle, session: self.session, outbox: &self.outbox };
-        self.send(OpenSessionResponse { welcome: Some(welcome), ..OpenSessionResponse::default() }).await;
+        self.send(welcome).await;
         let mut pings = tokio::time::interval(self.deps.settings.ping_interval);
         pings.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         pings.tick().await; // the first one is due at once

@@ -1,5 +1,7 @@
 //! What workers are told: messages of bounded size, made from the outbox.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use mcp_engine::RunningAttempt;
 use mcp_proto::{TaskId, worker::v1};
@@ -9,7 +11,7 @@ use crate::{
     error::Error,
     service::Deps,
     shell::{Dispatch, Handle, Input, Outbox, Outgoing, SessionRef, wire_id},
-    store::{self, Fixed, PartitionStore},
+    store::{self, Fixed, PartitionStore, ToRun},
     validate::Names,
 };
 
@@ -26,11 +28,8 @@ pub(super) struct Writer<'a> {
     pub(super) outbox: &'a Outbox,
 }
 
-/// A task's spec as it was read for its dispatch.
-struct Loaded {
-    fixed: Fixed,
-    spec: Bytes,
-}
+/// A task to read, and where; nowhere when there is nothing to read.
+type Wanted = (Option<Arc<dyn PartitionStore>>, TaskId);
 
 impl Writer<'_> {
     /// The next message; `None` when there is nothing to tell.
@@ -42,6 +41,11 @@ impl Writer<'_> {
         let mut response = OpenSessionResponse {
             assignments: Vec::with_capacity(taken.dispatches.len()),
             acknowledged: taken.acknowledged.drain(..).map(attempt_ref).collect(),
+            not_mine: taken.not_mine.drain(..).map(attempt_ref).collect(),
+            adopted: taken.adopted.drain(..).map(attempt_ref).collect(),
+            report: taken.report,
+            reclaimed: taken.reclaimed,
+            revoked: taken.revoked.drain(..).map(attempt_ref).collect(),
             cancellations: taken
                 .cancellations
                 .drain(..)
@@ -67,13 +71,12 @@ impl Writer<'_> {
                 continue;
             }
             let missing = taken.dispatches.iter().take_while(|next| is_apart(next));
-            let ids: Vec<_> = missing.map(|next| wire_id(next.attempt.task)).collect();
+            let wanted: Vec<_> = missing.map(|next| (next.store.clone(), wire_id(next.attempt.task))).collect();
             let room = MESSAGE_BYTES_MAX - bytes;
-            let loaded = self.deps.reads.read(self.handle, move |store| load(store, &ids, room)).await?;
-            for loaded in loaded {
+            for loaded in self.deps.reads.read(move || load(&wanted, room)).await? {
                 let Some(dispatch) = taken.dispatches.pop_front() else { break };
                 match loaded {
-                    Some(Loaded { fixed, spec }) => {
+                    Some(ToRun { fixed, spec }) => {
                         bytes += spec.len();
                         response.assignments.push(assignment(&dispatch, &fixed, spec));
                         self.remember(&dispatch, fixed);
@@ -110,17 +113,25 @@ fn is_apart(dispatch: &Dispatch) -> bool {
 }
 
 /// Reads tasks in order, until they fill the room; at least one.
-fn load(store: &dyn PartitionStore, ids: &[TaskId], room: usize) -> Result<Vec<Option<Loaded>>, store::Error> {
+fn load(wanted: &[Wanted], room: usize) -> Result<Vec<Option<ToRun>>, store::Error> {
     let (mut loaded, mut bytes) = (Vec::new(), 0);
-    for &id in ids {
-        let found = match store.get(id)? {
-            None => None,
-            Some(stored) if stored.fixed.is_brief() => store.spec(id)?.map(|spec| Loaded { fixed: stored.fixed, spec }),
-            Some(stored) => Some(Loaded { spec: stored.fixed.spec(), fixed: stored.fixed }),
+    let is_same = |(a, _): &Wanted, (b, _): &Wanted| match (a, b) {
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        _ => false,
+    };
+    for group in wanted.chunk_by(is_same) {
+        let [(store, first), ..] = group else { continue };
+        let found = match store {
+            Some(store) => store.to_run(&group.iter().map(|(_, id)| *id).collect::<Vec<_>>(), room - bytes)?,
+            None => {
+                tracing::warn!(task = %first, "the partition of a dispatched task is not open");
+                vec![None]
+            }
         };
-        bytes += found.as_ref().map_or(0, |found| found.spec.len());
-        loaded.push(found);
-        if bytes >= room {
+        let is_cut = found.len() < group.len();
+        bytes += found.iter().flatten().map(|found| found.spec.len()).sum::<usize>();
+        loaded.extend(found);
+        if is_cut || bytes >= room {
             break;
         }
     }

@@ -24,6 +24,10 @@ pub(crate) struct OpenSessionRequest {
     pub(crate) handed_back: Vec<v1::AttemptRef>,
     #[prost(uint64, tag = "7")]
     pub(crate) pong: u64,
+    #[prost(message, repeated, tag = "8")]
+    pub(crate) running: Vec<v1::AttemptRef>,
+    #[prost(uint32, tag = "9")]
+    pub(crate) reclaim: u32,
 }
 
 /// `mcp.worker.v1.AttemptResult`.
@@ -72,6 +76,16 @@ pub(crate) struct OpenSessionResponse {
     pub(crate) acknowledged: Vec<v1::AttemptRef>,
     #[prost(uint64, tag = "5")]
     pub(crate) ping: u64,
+    #[prost(message, repeated, tag = "6")]
+    pub(crate) not_mine: Vec<v1::AttemptRef>,
+    #[prost(message, repeated, tag = "7")]
+    pub(crate) adopted: Vec<v1::AttemptRef>,
+    #[prost(bool, tag = "8")]
+    pub(crate) report: bool,
+    #[prost(uint32, optional, tag = "9")]
+    pub(crate) reclaimed: Option<u32>,
+    #[prost(message, repeated, tag = "10")]
+    pub(crate) revoked: Vec<v1::AttemptRef>,
 }
 
 /// `mcp.worker.v1.Assignment`.
@@ -127,6 +141,8 @@ mod tests {
             progress: vec![v1::AttemptProgress { attempt: Some(attempt(3)), progress: Some(Progress::default()) }],
             handed_back: vec![attempt(4)],
             pong: 8,
+            running: vec![attempt(5)],
+            reclaim: 7,
         };
         let bytes = theirs.encode_to_vec();
         let ours = OpenSessionRequest::decode(&bytes[..]).unwrap();
@@ -150,6 +166,11 @@ mod tests {
             cancellations: vec![v1::Cancellation { attempt: Some(attempt(4)), reason: "r".to_owned() }],
             acknowledged: vec![attempt(5)],
             ping: 6,
+            not_mine: vec![attempt(7)],
+            adopted: vec![attempt(8), attempt(9)],
+            report: true,
+            reclaimed: Some(0),
+            revoked: vec![attempt(10)],
         };
         let bytes = theirs.encode_to_vec();
         let ours = OpenSessionResponse::decode(&bytes[..]).unwrap();

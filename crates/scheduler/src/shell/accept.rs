@@ -1,25 +1,25 @@
 //! From requests to commands.
 
-use mcp_engine::{Applied, Command, Refused, RunningAttempt, Submission};
-use mcp_proto::{Code, Error as WireError, TaskId, scheduler::v1::TaskEvent};
+use std::time::Duration;
+
+use mcp_engine::{Applied, Command, Refused, Submission};
+use mcp_proto::{Code, Error as WireError};
 
 use super::{
     Shell,
-    effects::{Context, wire_state},
-    live::{LiveChange, engine_id, wire_id},
-    request::{Accepted, Cancel, Ended, Input, Join, Joined, Request, SessionRef, Submit},
+    changes::wire_state,
+    effects::Context,
+    live::{engine_id, wire_id},
+    request::{Accepted, Cancel, Request, Submit, Submitted},
     staging::Answer,
 };
-use crate::{error::Error, hub::Event, store, validate::NewTask};
-
-/// When to come back to a full queue.
-const QUEUE_FULL_RETRY: std::time::Duration = std::time::Duration::from_secs(1);
+use crate::{error::Error, store};
 
 impl Shell {
     /// Takes one request from the inbox.
     ///
     /// # Errors
-    /// The store failed; the partition must be opened again.
+    /// The store failed; everything must be opened again.
     pub(super) fn accept(&mut self, request: Request) -> Result<(), store::Error> {
         match request {
             Request::Submit(submit) => self.submit(submit),
@@ -27,15 +27,14 @@ impl Shell {
             Request::Join(join) => self.join(join),
             Request::Input(input) => self.input(input),
             Request::Leave(session) => self.leave(session),
-            Request::Advance { epoch, reply } => {
-                let advanced = self.store.advance(epoch);
-                let answer = match &advanced {
-                    Ok(()) => Ok(()),
-                    Err(_) => Err(Error::NotOwner),
-                };
-                drop(reply.send(answer));
-                advanced
+            Request::Queue(request) => self.queue_request(request),
+            Request::Dead(request) => self.dead_request(request),
+            Request::Explain(explain) => {
+                self.explain(explain);
+                Ok(())
             }
+            Request::Move(step) => self.move_partition(step),
+            Request::Conduct(conduct, _admitted) => self.conduct_request(*conduct),
             Request::Stop => {
                 self.inbox.close();
                 Ok(())
@@ -46,19 +45,24 @@ impl Shell {
     /// Submits all tasks of a request, or none of them.
     fn submit(&mut self, submit: Submit) -> Result<(), store::Error> {
         let Submit { mut tasks, is_batch, reply, _admitted } = submit;
-        for NewTask { submission, .. } in &mut tasks {
-            let home = TaskId::home_of(&submission.queue.namespace, &submission.queue.queue);
-            submission.id = engine_id(self.ids.next(self.now, home));
+        if !tasks.iter().all(|task| self.hosted.is_open(task.partition())) {
+            drop(reply.send(Ok(Submitted::Moved(tasks))));
+            return Ok(());
+        }
+        for task in &mut tasks {
+            task.submission.id = engine_id(self.ids.next(self.now, task.home));
         }
         if tasks.len() > 1 {
             let submissions: Vec<Submission> = tasks.iter().map(|task| task.submission.clone()).collect();
-            if let Err((position, refused)) = self.engine.admits(self.now, &submissions) {
+            if let Err((index, refused)) = self.engine.admits(self.now, &submissions) {
+                let position = tasks[index].position;
                 drop(reply.send(Err(refusal(&refused, is_batch.then_some(position)))));
                 return Ok(());
             }
         }
         let mut accepted = Vec::with_capacity(tasks.len());
-        for (position, task) in tasks.into_iter().enumerate() {
+        for task in tasks {
+            let position = task.position;
             let command = Command::Submit(task.submission.clone());
             match self.apply(command, Context { new: Some(task), ..Context::default() })? {
                 Ok(Applied::Submitted { id, deduplicated }) => {
@@ -78,113 +82,19 @@ impl Shell {
     }
 
     fn cancel(&mut self, cancel: Cancel) -> Result<(), store::Error> {
+        if !self.hosted.has(cancel.id) {
+            drop(cancel.reply.send(Err(Error::NotOwner)));
+            return Ok(());
+        }
         let context = Context { reason: &cancel.reason, ..Context::default() };
         let found = self.apply(Command::Cancel(engine_id(cancel.id)), context)?.is_ok();
         self.staging.answers.push(Answer::Cancelled(cancel.reply, found));
         Ok(())
     }
-
-    fn join(&mut self, join: Join) -> Result<(), store::Error> {
-        let Join { hello, outbox, reply } = join;
-        let session = match self.workers.join(&hello.worker_id, hello.slots, outbox, self.now) {
-            Ok(session) => session,
-            Err(error) => {
-                drop(reply.send(Err(error)));
-                return Ok(());
-            }
-        };
-        // What an earlier session was to be told is void: the worker says itself what it has.
-        self.staging.outgoing.remove(&session.worker);
-        let worker_id = &*hello.worker_id;
-        tracing::info!(worker_id, slots = hello.slots, running = hello.running.len(), "worker joined");
-        let mut revoked = Vec::new();
-        let command = Command::WorkerJoined {
-            worker: session.worker,
-            spec: hello.spec,
-            slots: hello.slots,
-            running: hello.running,
-        };
-        let applied = self.apply(command, Context { revoked: Some(&mut revoked), ..Context::default() })?;
-        debug_assert!(applied.is_ok(), "a join is never refused");
-        self.staging.answers.push(Answer::Joined(reply, Joined { session, revoked }));
-        Ok(())
-    }
-
-    fn leave(&mut self, session: SessionRef) -> Result<(), store::Error> {
-        if self.workers.leave(session, self.now) {
-            tracing::info!(worker_id = &*self.workers.id(session.worker), "worker left");
-            let applied = self.apply(Command::WorkerLost(session.worker), Context::default())?;
-            debug_assert!(applied.is_ok(), "a loss is never refused");
-        }
-        Ok(())
-    }
-
-    /// Logs and progress come before results: they belong to attempts that a result ends.
-    fn input(&mut self, input: Input) -> Result<(), store::Error> {
-        let Input { session, slots, results, logs, progress, handed_back, _admitted } = input;
-        if !self.workers.is_current(session) {
-            return Ok(());
-        }
-        let worker = session.worker;
-        for (attempt, lines) in logs {
-            if self.is_running(attempt) {
-                self.log(attempt, lines)?;
-            }
-        }
-        for (attempt, progress) in progress {
-            if self.is_running(attempt) {
-                self.progress(attempt, progress)?;
-            }
-        }
-        for ended in results {
-            let Ended { attempt, ref outcome, .. } = ended;
-            let command = Command::Finish { worker, attempt, outcome: outcome.clone() };
-            let applied = self.apply(command, Context { ended: Some(ended), ..Context::default() })?;
-            debug_assert!(applied.is_ok(), "a result is never refused");
-        }
-        for attempt in handed_back {
-            let applied = self.apply(Command::HandBack { worker, attempt }, Context::default())?;
-            debug_assert!(applied.is_ok(), "nothing handed back is refused");
-        }
-        if slots > 0 && self.workers.grant(worker, slots) {
-            let applied = self.apply(Command::SlotsFreed { worker, slots }, Context::default())?;
-            debug_assert!(applied.is_ok(), "free slots are never refused");
-        }
-        Ok(())
-    }
-
-    /// True when this is the task's newest attempt, as far as was committed.
-    fn is_running(&self, attempt: RunningAttempt) -> bool {
-        self.live.get(&wire_id(attempt.task)).is_some_and(|live| live.token == attempt.token)
-    }
-
-    fn progress(
-        &mut self,
-        attempt: RunningAttempt,
-        progress: mcp_proto::scheduler::v1::Progress,
-    ) -> Result<(), store::Error> {
-        let id = wire_id(attempt.task);
-        if self.hub.has_watches() {
-            let queue = self.queue_of(id)?;
-            let wire = TaskEvent {
-                task_id: id.to_string(),
-                namespace: queue.namespace.to_string(),
-                queue: queue.queue.to_string(),
-                state: mcp_proto::scheduler::v1::TaskState::Running.into(),
-                attempt: self.live.get(&id).map_or(0, |live| live.attempt),
-                time: Some(super::wire_time(self.now)),
-                error: None,
-                progress: Some(progress.clone()),
-            };
-            self.staging.events.push(Event { id, wire });
-        }
-        self.staging.live.push(LiveChange::Progress(attempt, progress));
-        Ok(())
-    }
 }
 
 /// What a refusal means to the caller.
-fn refusal(refused: &Refused, position: Option<usize>) -> Error {
+pub(super) fn refusal(refused: &Refused, position: Option<usize>) -> Error {
     let field = |name: &str| match position {
         Some(position) => format!("tasks[{position}].{name}"),
         None => format!("task.{name}"),
@@ -195,11 +105,15 @@ fn refusal(refused: &Refused, position: Option<usize>) -> Error {
                 .with_violation(field("idempotency_key"), "belongs to a different task")
                 .with_metadata("task_id", wire_id(*id).to_string()),
         ),
-        Refused::QueueFull => Error::Refused(
+        Refused::QueueFull { retry_after } => Error::Refused(
             WireError::new(Code::QueueFull, refused.to_string())
                 .with_violation(field("queue"), "holds as many tasks as it may")
-                .with_retry_after(QUEUE_FULL_RETRY),
+                .with_retry_after(Duration::from_millis(*retry_after)),
         ),
+        Refused::QueueClosed => Error::Refused(
+            WireError::new(Code::QueueClosed, refused.to_string()).with_violation(field("queue"), "is being drained"),
+        ),
+        Refused::NotOwned(_) => Error::NotOwner,
         Refused::Full => Error::Overloaded { what: "tasks" },
         Refused::NotLive => unreachable!("only a cancel is refused like this"),
     }

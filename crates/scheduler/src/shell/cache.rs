@@ -1,14 +1,19 @@
 //! What is known of waiting tasks, for their dispatch: bounded by bytes, so that a long queue costs no memory here.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use mcp_engine::QueueKey;
 use mcp_proto::TaskId;
 
-use crate::store::Fixed;
+use crate::store::{Fixed, Moving};
 
 /// What an entry takes besides its bytes.
 const ENTRY_OVERHEAD: usize = 160;
+/// What a failed attempt in its record takes, roughly.
+const FAILURE_BYTES: usize = 400;
 /// Age at which an entry may make room for a new one. Younger ones stay: what was submitted first is dispatched first,
 /// so dropping the oldest for the newest would drop just what is needed next.
 const STALE_AFTER_MS: u64 = 30_000;
@@ -20,6 +25,8 @@ pub(super) struct Waiting {
     pub(super) fixed: Fixed,
     /// Its queue.
     pub(super) queue: QueueKey,
+    /// Its latest record, when there was one after the submit.
+    pub(super) moving: Option<Arc<Moving>>,
 }
 
 /// The cache.
@@ -66,6 +73,19 @@ impl Cache {
         Some(taken)
     }
 
+    /// Drops tasks.
+    pub(super) fn retain(&mut self, stays: impl Fn(TaskId) -> bool) {
+        let bytes = &mut self.bytes;
+        self.entries.retain(|id, waiting| {
+            let stays = stays(*id);
+            if !stays {
+                *bytes -= size_of_entry(waiting);
+            }
+            stays
+        });
+        self.trim_order();
+    }
+
     /// A task that is kept.
     pub(super) fn get(&self, id: TaskId) -> Option<&Waiting> {
         self.entries.get(&id)
@@ -80,7 +100,8 @@ impl Cache {
 }
 
 fn size_of_entry(waiting: &Waiting) -> usize {
-    waiting.fixed.len() + ENTRY_OVERHEAD
+    let failures = waiting.moving.as_ref().map_or(0, |moving| FAILURE_BYTES * (1 + moving.failures.len()));
+    waiting.fixed.len() + failures + ENTRY_OVERHEAD
 }
 
 #[cfg(test)]
@@ -92,8 +113,8 @@ mod tests {
     use crate::store::Fixed;
 
     fn waiting() -> Waiting {
-        let fixed = Fixed::encode(TaskSpec::default(), 0, 0, "").0;
-        Waiting { fixed, queue: QueueKey { namespace: "n".into(), queue: "q".into() } }
+        let fixed = Fixed::encode(TaskSpec::default(), 0, 0, "", None).0;
+        Waiting { fixed, queue: QueueKey { namespace: "n".into(), queue: "q".into() }, moving: None }
     }
 
     fn id(n: usize) -> TaskId {

@@ -7,20 +7,22 @@ use std::{
 
 use dashmap::DashMap;
 use mcp_engine::{Command, Engine};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    GAUGES_EVERY, Shell, cache::Cache, effects::Context, handle::Handle, ids::Ids, logs::Logs, request::Request,
-    restore::restore, staging::Staging, workers::Workers,
+    GAUGES_EVERY, Shell, cache::Cache, effects::Context, handle::Handle, hosted::Hosted, ids::Ids, logs::Logs,
+    queues::Queues, request::Request, staging::Staging, workers::Workers,
 };
 use crate::{
     clock::{Clock, millis},
+    conductor::{Conductor, Errand},
     config::Settings,
     error::Error,
     hub::Hub,
     metrics::Metrics,
-    store::{self, PartitionStore},
+    store::{self, Store},
     validate::Names,
+    workflow::Showing,
 };
 
 /// Bytes of staged records after which a batch is committed.
@@ -28,7 +30,7 @@ const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long the loop sleeps when no timer is due.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
 
-/// What a partition is made of besides its store.
+/// What a loop is made of besides its store.
 #[derive(Debug, Clone)]
 pub(crate) struct Parts {
     /// Limits and times.
@@ -39,6 +41,8 @@ pub(crate) struct Parts {
     pub(crate) metrics: Arc<Metrics>,
     /// The time.
     pub(crate) clock: Clock,
+    /// Where errands to the owners of other partitions go.
+    pub(crate) errands: mpsc::Sender<Errand>,
 }
 
 /// How a loop ended.
@@ -46,68 +50,58 @@ pub(crate) struct Parts {
 pub(crate) enum End {
     /// It was told to, and finished what was in its inbox.
     Stopped,
-    /// The store failed, or someone else opened the partition.
+    /// The store failed, or somebody else opened a partition.
     Failed(store::Error),
 }
 
-/// Opens a partition under an epoch: restores what the store holds and starts the loop. Blocks while it reads.
+/// Starts a loop that hosts no partition yet.
 ///
 /// How the loop ends comes out of the receiver; nothing comes when it panicked.
 ///
 /// # Errors
-/// The store cannot be read.
-pub(crate) fn open(
-    parts: Parts,
-    store: Arc<dyn PartitionStore>,
-    epoch: u64,
-) -> Result<(Handle, oneshot::Receiver<End>), store::Error> {
-    let started = Instant::now();
+/// Its thread cannot be started.
+pub(crate) fn start(parts: Parts, store: Arc<dyn Store>) -> Result<(Handle, oneshot::Receiver<End>), store::Error> {
     let mut ids = Ids::new();
     let settings = Arc::clone(&parts.settings);
-    let mut engine = Engine::new(engine_config(&settings, epoch, ids.seed()));
-    let restored = restore(&mut engine, &*store, parts.clock.now())?;
-    let took = started.elapsed();
-    tracing::info!(epoch, tasks = restored.tasks, keys = restored.keys, ?took, "partition opened");
-
     let (sender, inbox) = mpsc::channel(settings.inbox_len_max);
-    let live = Arc::new(DashMap::new());
+    let (live, showing) = (Arc::new(DashMap::new()), Arc::<Showing>::default());
     let shell = Shell {
-        engine,
-        store: Arc::clone(&store),
+        engine: Engine::new(engine_config(&settings, ids.seed())),
+        store,
+        hosted: Hosted::none_of(settings.partitions),
         inbox,
         hub: parts.hub,
         live: Arc::clone(&live),
         metrics: parts.metrics,
         clock: parts.clock,
         now: parts.clock.now(),
-        idempotency_window: millis(settings.idempotency_window),
         ids,
         names: Names::default(),
         cache: Cache::new(settings.payload_cache_bytes),
         workers: Workers::new(settings.sessions_max, settings.worker_slots_max, millis(settings.worker_lease)),
+        queues: Queues::default(),
         logs: Logs::new(settings.log_lines_max, settings.log_bytes_max),
-        staging: Staging::default(),
+        staging: Staging::new(settings.partitions),
+        conductor: Some(Box::new(Conductor::new(Arc::clone(&settings), parts.errands, Arc::clone(&showing)))),
         effects: Vec::new(),
-        gauges_at: started,
+        gauges_at: Instant::now(),
+        gauges_stale: false,
         settings: Arc::clone(&settings),
     };
     let (ended, end) = oneshot::channel();
     std::thread::Builder::new()
-        .name("partition".to_owned())
+        .name("scheduler-loop".to_owned())
         .spawn(move || drop(ended.send(shell.run_blocking())))
         .map_err(|error| store::Error::Unavailable { what: "start its thread", source: Box::new(error) })?;
-    let bytes = || Arc::new(Semaphore::new(settings.inbox_bytes_max / 1024));
-    Ok((Handle::new(sender, bytes(), bytes(), live, store), end))
+    Ok((Handle::new(sender, settings, live, showing), end))
 }
 
-fn engine_config(settings: &Settings, epoch: u64, seed: u64) -> mcp_engine::Config {
+fn engine_config(settings: &Settings, seed: u64) -> mcp_engine::Config {
     mcp_engine::Config {
-        epoch,
         seed,
         worker_lease: millis(settings.worker_lease),
         run_timeout_grace: millis(settings.run_timeout_grace),
         lost_attempts_max: settings.lost_attempts_max,
-        idempotency_window: millis(settings.idempotency_window),
         queue_len_max: settings.queue_len_max,
         tasks_max: settings.tasks_max,
         queues_max: settings.queues_max,
@@ -130,7 +124,7 @@ impl Shell {
                 End::Stopped
             }
             Err(error) => {
-                tracing::error!(error = %Chain(&error), "partition stopped");
+                tracing::error!(error = %Chain(&error), "the loop stopped");
                 let told = match &error {
                     store::Error::Fenced { .. } => Error::NotOwner,
                     _ => Error::Store(Arc::new(store::Error::Unavailable {
@@ -148,6 +142,7 @@ impl Shell {
         let mut requests = Vec::with_capacity(self.settings.batch_requests_max);
         loop {
             let is_open = self.receive(&mut requests).await;
+            self.gauges_stale |= !requests.is_empty();
             for request in requests.drain(..) {
                 self.now = self.clock.now();
                 self.accept(request)?;
@@ -168,7 +163,11 @@ impl Shell {
     /// Waits for requests or the next timer; false when the inbox is closed and empty.
     async fn receive(&mut self, requests: &mut Vec<Request>) -> bool {
         let now = Instant::now();
-        let due = self.engine.next_timer().map_or(now + SLEEP_MAX, |at| self.clock.instant(at).min(now + SLEEP_MAX));
+        let timer = self.engine.next_timer().into_iter().chain(self.conductor_timer()).min();
+        let mut due = timer.map_or(now + SLEEP_MAX, |at| self.clock.instant(at).min(now + SLEEP_MAX));
+        if self.gauges_stale {
+            due = due.min(self.gauges_at + GAUGES_EVERY);
+        }
         let received = self.inbox.recv_many(requests, self.settings.batch_requests_max);
         match tokio::time::timeout_at(due.into(), received).await {
             Ok(count) => count > 0,
@@ -189,7 +188,10 @@ impl Shell {
         let now = Instant::now();
         if now.duration_since(self.gauges_at) >= GAUGES_EVERY {
             self.gauges_at = now;
-            self.metrics.holds(&self.engine.stats(), self.inbox.len());
+            let stats = self.engine.stats();
+            self.gauges_stale = stats.pending > 0; // what waits grows older
+            self.metrics.holds(&stats, self.inbox.len());
+            self.metrics.queues(&self.engine, self.clock.now());
         }
     }
 }

@@ -9,7 +9,7 @@ use dashmap::DashMap;
 use mcp_engine::{QueueKey, RunningAttempt, Token};
 use mcp_proto::{TaskId, scheduler::v1::Progress};
 
-use crate::store::Fixed;
+use crate::store::{Fixed, Moving};
 
 /// A running attempt.
 #[derive(Debug, Clone)]
@@ -30,6 +30,8 @@ pub(crate) struct Live {
     pub(crate) fixed: Option<Fixed>,
     /// Its queue, when it is at hand.
     pub(crate) queue: Option<QueueKey>,
+    /// Its latest record, when it is at hand.
+    pub(crate) moving: Option<Arc<Moving>>,
 }
 
 /// All running tasks.

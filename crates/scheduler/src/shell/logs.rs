@@ -35,6 +35,11 @@ impl Logs {
         self.ends.remove(&id);
     }
 
+    /// Forgets tasks whose log may be written elsewhere from now on.
+    pub(super) fn retain(&mut self, stays: impl Fn(TaskId) -> bool) {
+        self.ends.retain(|id, _| stays(*id));
+    }
+
     /// Numbers new lines of a log that ends at `end`. Those that it has no room for are left out, and one line says so.
     fn number(&self, end: &mut LogEnd, lines: Vec<LogLine>, attempt: u32) -> Vec<LogLine> {
         let mut numbered = Vec::with_capacity(lines.len());
@@ -70,7 +75,7 @@ impl Shell {
         let id = wire_id(attempt.task);
         let mut end = match self.logs.ends.get(&id) {
             Some(end) => *end,
-            None => self.store.log_end(id)?,
+            None => self.hosted.store_of(id)?.log_end(id)?,
         };
         let number = self.live.get(&id).map_or(0, |live| live.attempt);
         let lines = self.logs.number(&mut end, lines, number);
@@ -80,7 +85,7 @@ impl Shell {
         }
         self.staging.bytes += lines.iter().map(|line| line.text.len()).sum::<usize>();
         let chunk = LogChunk { lines, bytes_total: end.bytes, truncated: end.truncated };
-        self.staging.writes.push(Write::Logs { id, chunk });
+        self.staging.writes.push(self.hosted.partition_of(id), Write::Logs { id, chunk });
         self.staging.logged.push(id);
         Ok(())
     }

@@ -1,25 +1,39 @@
-//! One partition: the engine, and around it the loop that makes its decisions durable and carries them out.
+//! The loop: the engine, and around it what makes its decisions durable and carries them out.
 //!
 //! One thread drains the inbox in batches, applies everything to the engine, makes ONE durable commit, and only then
 //! lets go of answers, assignments, acknowledgements and events. Batches grow with load by themselves. When there is
 //! nothing to persist, nothing is written.
 //!
-//! Dispatches, progress and the state RUNNING are nowhere on record; queries find them in [`LiveTasks`], which changes
-//! after commits only. When a commit fails the loop ends: the engine is ahead of the store then, so both are opened
-//! again from what is on record.
+//! It hosts every partition that this replica owns, a set that changes while it runs (`moves`, `loading`). A request
+//! for a partition that is not open here is given back undone. A commit covers all partitions it touches, and each is
+//! checked against its fence.
+//!
+//! Dispatches, progress and the state RUNNING are nowhere on record (except of tasks that run at most once); queries
+//! find them in [`LiveTasks`], which changes after commits only. When a commit fails the loop ends: the engine is ahead
+//! of the store then, so a new loop is built from what is on record.
 
 mod accept;
 mod cache;
+mod changes;
+mod conduct;
+mod dead;
 mod driver;
 mod effects;
+mod entries;
+mod explain;
 mod handle;
+mod hosted;
 mod ids;
+mod inputs;
 mod live;
+mod loading;
 mod logs;
+mod moves;
 mod outbox;
+mod queues;
+mod records;
 mod release;
 mod request;
-mod restore;
 mod staging;
 #[cfg(test)]
 mod tests;
@@ -33,14 +47,24 @@ use std::{
 use mcp_engine::{Effect, Engine};
 use tokio::sync::mpsc;
 
-pub(crate) use driver::{End, Parts, open};
-pub(crate) use handle::Handle;
+pub(crate) use dead::{Letter, Replay, letter_key, letter_prefix};
+pub(crate) use driver::{End, Parts, start};
+pub(crate) use explain::Explained;
+pub(crate) use handle::{Handle, Home};
 pub(crate) use live::{Live, LiveTasks, engine_id, wire_id};
 pub(crate) use outbox::{Dispatch, Outbox, Outgoing};
-pub(crate) use request::{Accepted, Ended, Hello, Input, Joined, SessionRef};
+pub(crate) use queues::{QueueChange, QueueInfo, QueueLoad};
+pub(crate) use request::{Accepted, Ended, Hello, Input, Joined, SessionRef, Submitted};
 
-use self::{cache::Cache, ids::Ids, logs::Logs, request::Request, staging::Staging, workers::Workers};
-use crate::{clock::Clock, config::Settings, hub::Hub, metrics::Metrics, store::PartitionStore, validate::Names};
+pub(crate) use crate::clock::wire_time;
+
+use self::{
+    cache::Cache, hosted::Hosted, ids::Ids, logs::Logs, queues::Queues, request::Request, staging::Staging,
+    workers::Workers,
+};
+use crate::{
+    clock::Clock, conductor::Conductor, config::Settings, hub::Hub, metrics::Metrics, store::Store, validate::Names,
+};
 
 /// How often the gauges are set.
 const GAUGES_EVERY: Duration = Duration::from_secs(1);
@@ -49,7 +73,8 @@ const GAUGES_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 struct Shell {
     engine: Engine,
-    store: Arc<dyn PartitionStore>,
+    store: Arc<dyn Store>,
+    hosted: Hosted,
     inbox: mpsc::Receiver<Request>,
     hub: Arc<Hub>,
     live: Arc<LiveTasks>,
@@ -58,21 +83,18 @@ struct Shell {
     clock: Clock,
     /// The time of the request that is being taken.
     now: u64,
-    idempotency_window: u64,
     ids: Ids,
     names: Names,
     cache: Cache,
     workers: Workers,
+    queues: Queues,
     logs: Logs,
     staging: Staging,
+    /// Schedules and workflows. Not there while it acts on the rest.
+    conductor: Option<Box<Conductor>>,
     /// A buffer.
     effects: Vec<Effect>,
     gauges_at: Instant,
-}
-
-/// A moment as the wire has it.
-pub(crate) fn wire_time(unix_ms: u64) -> prost_types::Timestamp {
-    let seconds = i64::try_from(unix_ms / 1_000).unwrap_or(i64::MAX);
-    let nanos = i32::try_from(unix_ms % 1_000).unwrap_or_default() * 1_000_000;
-    prost_types::Timestamp { seconds, nanos }
+    /// Something happened since, or may look different by now.
+    gauges_stale: bool,
 }

@@ -5,15 +5,18 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use mcp_engine::RunningAttempt;
 use tokio::sync::Notify;
 
-use crate::{error::Error, store::Fixed};
+use crate::{
+    error::Error,
+    store::{Fixed, PartitionStore},
+};
 
-/// Acknowledgements and cancellations that may wait for one worker.
+/// Notices that may wait for one worker.
 const NOTICES_MAX: usize = 200_000;
 
 /// An attempt to start.
@@ -23,8 +26,10 @@ pub(crate) struct Dispatch {
     pub(crate) attempt: RunningAttempt,
     /// Which attempt of the task it is, from 1.
     pub(crate) number: u32,
-    /// The task as submitted; `None` when it has to be read from the store.
+    /// The task as submitted; `None` when it has to be read.
     pub(crate) fixed: Option<Fixed>,
+    /// Where to read it; `None` when there is nothing to read.
+    pub(crate) store: Option<Arc<dyn PartitionStore>>,
 }
 
 /// Orders and answers for one worker.
@@ -36,11 +41,29 @@ pub(crate) struct Outgoing {
     pub(crate) cancellations: Vec<(RunningAttempt, String)>,
     /// Results that are durable, or outdated.
     pub(crate) acknowledged: Vec<RunningAttempt>,
+    /// Attempts of partitions that are not open here, or not any more.
+    pub(crate) not_mine: Vec<RunningAttempt>,
+    /// Attempts that were taken over from another replica.
+    pub(crate) adopted: Vec<RunningAttempt>,
+    /// Attempts that the worker reported and that are another's now.
+    pub(crate) revoked: Vec<RunningAttempt>,
+    /// Slots that it gets back, when it asked for some.
+    pub(crate) reclaimed: Option<u32>,
+    /// A partition was opened: say what runs and has no replica.
+    pub(crate) report: bool,
 }
 
 impl Outgoing {
     fn is_empty(&self) -> bool {
-        self.dispatches.is_empty() && self.cancellations.is_empty() && self.acknowledged.is_empty()
+        self.dispatches.is_empty() && self.notices() == 0 && self.reclaimed.is_none() && !self.report
+    }
+
+    fn notices(&self) -> usize {
+        self.cancellations.len()
+            + self.acknowledged.len()
+            + self.not_mine.len()
+            + self.adopted.len()
+            + self.revoked.len()
     }
 
     fn extend(&mut self, more: Self) {
@@ -51,6 +74,13 @@ impl Outgoing {
         self.dispatches.extend(more.dispatches);
         self.cancellations.extend(more.cancellations);
         self.acknowledged.extend(more.acknowledged);
+        self.not_mine.extend(more.not_mine);
+        self.adopted.extend(more.adopted);
+        self.revoked.extend(more.revoked);
+        if let Some(slots) = more.reclaimed {
+            *self.reclaimed.get_or_insert(0) += slots;
+        }
+        self.report |= more.report;
     }
 }
 
@@ -72,7 +102,7 @@ impl Outbox {
     pub(super) fn push(&self, more: Outgoing) {
         let mut state = self.lock();
         state.outgoing.extend(more);
-        if state.outgoing.acknowledged.len() + state.outgoing.cancellations.len() > NOTICES_MAX {
+        if state.outgoing.notices() > NOTICES_MAX {
             state.closed.get_or_insert(Error::Overloaded { what: "unread answers" });
         }
         drop(state);
@@ -135,7 +165,7 @@ mod tests {
     }
 
     fn dispatches(ids: std::ops::Range<u128>) -> Outgoing {
-        let dispatches = ids.map(|id| Dispatch { attempt: attempt(id), number: 1, fixed: None }).collect();
+        let dispatches = ids.map(|id| Dispatch { attempt: attempt(id), number: 1, fixed: None, store: None }).collect();
         Outgoing { dispatches, ..Outgoing::default() }
     }
 

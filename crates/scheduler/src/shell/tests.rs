@@ -1,5 +1,7 @@
 //! The loop, asked directly: what depends on the order of requests.
 
+mod once;
+
 use std::{sync::Arc, time::Duration};
 
 use mcp_engine::WorkerSpec;
@@ -9,25 +11,44 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::{
-    store::{EmbeddedStore, Store as _},
+    store::{EmbeddedStore, Store},
     validate::Intake,
 };
 
+const PARTITIONS: u16 = 16;
 const LIMIT: Duration = Duration::from_secs(20);
 
 async fn start() -> (Handle, oneshot::Receiver<End>, TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    let store = EmbeddedStore::new(folder.path(), 8 << 20).open(0, 1).unwrap();
-    let settings = Arc::new(Settings::default());
-    let parts = Parts { hub: Hub::new(&settings), settings, metrics: Metrics::new(), clock: Clock::start() };
-    let (handle, end) = tokio::task::spawn_blocking(move || open(parts, store, 1)).await.unwrap().unwrap();
+    let store: Arc<dyn Store> = Arc::new(EmbeddedStore::new(folder.path(), 8 << 20));
+    let (handle, end) = start_on(store).await;
     (handle, end, folder)
 }
 
+async fn start_on(store: Arc<dyn Store>) -> (Handle, oneshot::Receiver<End>) {
+    let settings = Arc::new(Settings::default());
+    let parts = Parts {
+        hub: Hub::new(&settings),
+        settings,
+        metrics: Metrics::new(),
+        clock: Clock::start(),
+        errands: tokio::sync::mpsc::channel(1).0,
+    };
+    let (handle, end) = super::start(parts, Arc::clone(&store)).unwrap();
+    let opening = handle.clone();
+    let open = move || (0..PARTITIONS).try_for_each(|n| opening.open_blocking(&*store, n, 1, 0).map(drop));
+    tokio::task::spawn_blocking(open).await.unwrap().unwrap();
+    (handle, end)
+}
+
 async fn submit(handle: &Handle) {
+    submit_spec(handle, TaskSpec::default()).await;
+}
+
+async fn submit_spec(handle: &Handle, spec: TaskSpec) {
     let work = HandlerWork { handler: "h".to_owned(), input: None };
-    let spec = TaskSpec { work: Some(Work::Handler(work)), ..TaskSpec::default() };
-    let task = Intake::new(0, "").single(Some(spec)).unwrap();
+    let spec = TaskSpec { work: Some(Work::Handler(work)), ..spec };
+    let task = Intake::new(&Settings::default(), 0, "").single(Some(spec)).unwrap();
     handle.submit(vec![task], false).await.unwrap();
 }
 
@@ -67,5 +88,5 @@ async fn after_the_end_every_call_is_refused() {
     drop(end.await);
     let answer = handle.join(hello(0), Arc::default()).await.map(|joined| joined.session);
     assert!(matches!(answer, Err(crate::error::Error::NotOwner)), "{answer:?}");
-    assert!(handle.advance(2).await.is_err());
+    assert!(handle.advance(0, 2).await.is_err());
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use mcp_engine::WorkerId;
+use mcp_engine::{RunningAttempt, WorkerId};
 
 use super::{
     outbox::{Outbox, Outgoing},
@@ -116,8 +116,13 @@ impl Workers {
 
     /// Notes that an attempt takes a slot.
     pub(super) fn take_slot(&mut self, worker: WorkerId) {
+        self.take_slots(worker, 1);
+    }
+
+    /// Notes that free slots are in use, or void.
+    pub(super) fn take_slots(&mut self, worker: WorkerId, slots: u32) {
         if let Some(session) = self.by_number.get_mut(&worker).and_then(|worker| worker.session.as_mut()) {
-            session.free = session.free.saturating_sub(1);
+            session.free = session.free.saturating_sub(slots);
         }
     }
 
@@ -130,6 +135,20 @@ impl Workers {
     pub(super) fn send(&self, worker: WorkerId, outgoing: Outgoing) {
         if let Some(session) = self.session(worker) {
             session.outbox.push(outgoing);
+        }
+    }
+
+    /// Asks every worker to say what it runs that no replica has adopted.
+    pub(super) fn ask_for_reports(&self) {
+        for session in self.by_number.values().filter_map(|worker| worker.session.as_ref()) {
+            session.outbox.push(Outgoing { report: true, ..Outgoing::default() });
+        }
+    }
+
+    /// Tells a worker that attempts it runs are not for this replica any more.
+    pub(super) fn tell_not_mine(&self, id: &str, attempts: Vec<RunningAttempt>) {
+        if let Some(worker) = self.by_id.get(id) {
+            self.send(*worker, Outgoing { not_mine: attempts, ..Outgoing::default() });
         }
     }
 

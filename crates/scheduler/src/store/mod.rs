@@ -1,4 +1,7 @@
-//! Where tasks are kept: the trait, its clauses, and the embedded backend.
+//! Where tasks are kept: the traits, their clauses, and two backends.
+//!
+//! - [`EmbeddedStore`]: a fjall database in a folder, for one machine.
+//! - [`PostgresStore`]: a PostgreSQL schema that the replicas of a cluster share.
 //!
 //! A backend knows records, never rules: what may follow what is the engine's business. Calls block; the shell makes
 //! them on its own thread, queries on the blocking pool.
@@ -6,21 +9,29 @@
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
 mod embedded;
+mod error;
+mod postgres;
+mod query;
 mod record;
+mod write;
 
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use mcp_proto::{
-    TaskId,
-    scheduler::v1::{LogLine, TaskState},
-};
+use mcp_proto::{TaskId, scheduler::v1::LogLine};
 
 pub use embedded::EmbeddedStore;
+pub use error::Error;
+pub use postgres::{PostgresSettings, PostgresStore, SettingsError};
+pub use query::{ListQuery, LogEnd, Page, States, Swept};
 pub(crate) use record::brief;
-pub use record::{Fixed, Head, KeyRecord, LogChunk, Moving, SPEC_INLINE_MAX, Stored};
+pub use record::{
+    FAILURE_MESSAGE_BYTES_MAX, FAILURES_FIRST_MAX, FAILURES_LATEST_MAX, FailedAttempt, FireOf, Fixed, Head, KeyRecord,
+    LogChunk, Moving, Origin, SPEC_INLINE_MAX, StepOf, Stored,
+};
+pub use write::{ENTRY_KEY_BYTES_MAX, Entry, Loaded, Table, ToRun, Write};
 
-/// Opens partitions.
+/// Opens partitions, and commits to several of them at once.
 pub trait Store: Send + Sync + fmt::Debug {
     /// Opens a partition for the owner of `epoch`. Creates it when it is new.
     ///
@@ -30,6 +41,44 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`Error::Fenced`]: it was opened under a newer epoch. [`Error::Unavailable`]: try again with backoff.
     fn open(&self, partition: u32, epoch: u64) -> Result<Arc<dyn PartitionStore>, Error>;
+
+    /// Makes the batches of several partitions durable in one step, each in its order: all of them are there or none,
+    /// whatever crashes. A partition is named at most once. When nothing is written, nothing is touched, the fences
+    /// included.
+    ///
+    /// - Every part is checked against its fence; one that is fenced refuses all.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`]: nothing was written; a partition has a newer owner. [`Error::Unavailable`]: it may or may
+    /// not be there; open the partitions again and load what is true.
+    fn commit(&self, parts: &[Part<'_>]) -> Result<(), Error>;
+
+    /// The newest epoch under which a partition was opened or to which it advanced; 0 when it never was. Whoever
+    /// counts epochs must go on above it, also after losing his count.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::Corrupt`].
+    fn newest_epoch(&self, partition: u32) -> Result<u64, Error>;
+}
+
+/// What a commit writes to one partition.
+#[derive(Debug, Clone, Copy)]
+pub struct Part<'a> {
+    /// Where, as opened by the same store.
+    pub partition: &'a dyn PartitionStore,
+    /// What, in order.
+    pub writes: &'a [Write],
+}
+
+/// One opening of one partition: what its fence compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket {
+    /// The partition.
+    pub partition: u32,
+    /// The epoch it was opened under, or advanced to.
+    pub epoch: u64,
+    /// Which opening it is; no two of a partition are the same.
+    pub opening: u64,
 }
 
 /// The records of one partition. Every clause below is a function of the conformance suite.
@@ -41,23 +90,27 @@ pub trait Store: Send + Sync + fmt::Debug {
 /// - A later record of a task replaces its earlier one, except that the spec is kept.
 /// - Lists are ordered by id, newest first; a cursor continues exactly where the page before ended, whatever was
 ///   submitted or finished in between.
-/// - Lists, logs and sweeps do a bounded amount of work per call.
+/// - Entries belong to one partition; a put replaces, a delete removes, a scan is in the order of the keys.
+/// - Lists, logs, scans and sweeps do a bounded amount of work per call.
 pub trait PartitionStore: Send + Sync + fmt::Debug {
+    /// Which opening this is.
+    fn ticket(&self) -> Ticket;
+
     /// Moves this handle, still the latest, to a newer epoch, so that a re-claimed ownership goes on without a reload.
     ///
     /// # Errors
     /// [`Error::Fenced`]: someone opened the partition since, or `epoch` is older than the one it has.
     fn advance(&self, epoch: u64) -> Result<(), Error>;
 
-    /// Makes a batch durable, in its order. An empty one touches nothing.
+    /// Makes a batch durable, in its order: [`Store::commit`] of one part. An empty one touches nothing.
     ///
     /// # Errors
-    /// [`Error::Fenced`]: nothing was written; the partition has a newer owner. [`Error::Unavailable`]: it may or may
-    /// not be there; open the partition again and load what is true.
+    /// As [`Store::commit`].
     fn commit(&self, batch: &[Write]) -> Result<(), Error>;
 
-    /// Visits every unfinished task, then every idempotency key to be remembered beyond `now` (milliseconds since
-    /// 1970). Finished tasks are not read.
+    /// Visits the entries of every table that [is loaded](Table::is_loaded), by table and key; then every unfinished
+    /// task, oldest first; then every idempotency key to be remembered beyond `now` (milliseconds since 1970). Holds
+    /// a bounded part of it in memory. Finished tasks are not read.
     ///
     /// # Errors
     /// [`Error::Unavailable`] or [`Error::Corrupt`].
@@ -75,7 +128,14 @@ pub trait PartitionStore: Send + Sync + fmt::Debug {
     /// [`Error::Unavailable`] or [`Error::Corrupt`].
     fn spec(&self, id: TaskId) -> Result<Option<Bytes>, Error>;
 
-    /// A page of tasks, newest first.
+    /// What workers need to run unfinished tasks, in the order of `ids`; `None` for one that is not on record. Ends once
+    /// it is `bytes_max` large, or before that: at least the first is answered, the others are to be asked for again.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::Corrupt`].
+    fn to_run(&self, ids: &[TaskId], bytes_max: usize) -> Result<Vec<Option<ToRun>>, Error>;
+
+    /// A page of tasks, newest first. An output that was stored apart is left out.
     ///
     /// # Errors
     /// [`Error::Unavailable`] or [`Error::Corrupt`].
@@ -94,9 +154,29 @@ pub trait PartitionStore: Send + Sync + fmt::Debug {
     /// [`Error::Unavailable`] or [`Error::Corrupt`].
     fn log_end(&self, id: TaskId) -> Result<LogEnd, Error>;
 
-    /// Removes what finished before `finished_before` with its logs, and idempotency keys forgotten by `now` (both
-    /// milliseconds since 1970): a bounded part of it, so call again while `more`. Writes nothing when there is
-    /// nothing to remove.
+    /// The value of an entry, or `None`.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::Corrupt`].
+    fn entry(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, Error>;
+
+    /// Keys and values of a table, ascending: those whose key begins with `prefix` and is greater than `after`, at
+    /// most `limit`, and no more once the values are larger than [`SCAN_BYTES_MAX`] together. The end is where nothing
+    /// comes back.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::Corrupt`].
+    fn scan(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, Error>;
+
+    /// Removes what finished before `finished_before` with its logs, and idempotency keys and entries that may go by
+    /// `now` (both milliseconds since 1970): a bounded part of it, so call again while `more`. Writes nothing when
+    /// there is nothing to remove.
     ///
     /// # Errors
     /// [`Error::Fenced`] or [`Error::Unavailable`].
@@ -105,164 +185,5 @@ pub trait PartitionStore: Send + Sync + fmt::Debug {
 
 /// Bytes of log text after which a read ends.
 pub const LOG_READ_BYTES_MAX: usize = 1024 * 1024;
-
-/// A record to make durable.
-#[derive(Debug, Clone)]
-pub enum Write {
-    /// A new task.
-    Submitted {
-        /// Its id.
-        id: TaskId,
-        /// What was submitted.
-        fixed: Fixed,
-        /// The whole spec, encoded, when `fixed` holds only its brief.
-        whole: Option<Bytes>,
-        /// Where it stands.
-        moving: Moving,
-        /// The idempotency key to remember.
-        key: Option<KeyRecord>,
-    },
-    /// How far an unfinished task got.
-    Updated {
-        /// Its id.
-        id: TaskId,
-        /// As submitted.
-        fixed: Fixed,
-        /// Where it stands.
-        moving: Moving,
-    },
-    /// The end of a task.
-    Finished {
-        /// Its id.
-        id: TaskId,
-        /// As submitted.
-        fixed: Fixed,
-        /// How it ended.
-        moving: Moving,
-    },
-    /// Lines of a task's log, which follow those already there.
-    Logs {
-        /// The task.
-        id: TaskId,
-        /// The lines.
-        chunk: LogChunk,
-    },
-}
-
-/// What [`PartitionStore::load`] visits.
-#[derive(Debug, Clone)]
-pub enum Loaded {
-    /// An unfinished task.
-    Unfinished(Box<Stored>),
-    /// An idempotency key.
-    Key(KeyRecord),
-}
-
-/// A set of states.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct States(u16);
-
-impl States {
-    /// Every state.
-    pub const ALL: Self = Self(u16::MAX);
-    /// No state.
-    pub const NONE: Self = Self(0);
-
-    /// This set and `state`.
-    #[must_use]
-    pub const fn with(self, state: TaskState) -> Self {
-        Self(self.0 | 1 << state as u16)
-    }
-
-    /// True when `state` is in it.
-    pub const fn has(self, state: TaskState) -> bool {
-        self.0 & (1 << state as u16) != 0
-    }
-
-    /// True when a state that is final, or one that is not, is in it.
-    pub fn has_final(self, is_final: bool) -> bool {
-        (0..=TaskState::Cancelled as i32)
-            .filter_map(|number| TaskState::try_from(number).ok())
-            .any(|state| state != TaskState::Unspecified && self.has(state) && state.is_final() == is_final)
-    }
-}
-
-/// Which tasks to list.
-#[derive(Debug, Clone)]
-pub struct ListQuery {
-    /// Only in these recorded states.
-    pub states: States,
-    /// Only of this namespace.
-    pub namespace: Option<String>,
-    /// Only of this queue.
-    pub queue: Option<String>,
-    /// Only older than this task.
-    pub before: Option<TaskId>,
-    /// Most tasks to return.
-    pub limit: usize,
-    /// Most records to look at.
-    pub scan_max: usize,
-}
-
-/// A page of a list.
-#[derive(Debug, Clone, Default)]
-pub struct Page {
-    /// The tasks, newest first.
-    pub tasks: Vec<Stored>,
-    /// Where to go on (`before` of the next query); `None` at the end.
-    pub next: Option<TaskId>,
-    /// Records that were looked at.
-    pub scanned: usize,
-}
-
-/// Where a log ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct LogEnd {
-    /// Number of its last line; 0 when it has none.
-    pub seq: u64,
-    /// Bytes of text so far.
-    pub bytes: u64,
-    /// True when lines were left out because it was full.
-    pub truncated: bool,
-}
-
-/// What a sweep did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Swept {
-    /// Tasks removed.
-    pub tasks: usize,
-    /// Idempotency keys removed.
-    pub keys: usize,
-    /// True when the next call may find more at once.
-    pub more: bool,
-}
-
-/// Why a store call failed. One variant for each thing a caller can do.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The partition has a newer owner. Stop writing.
-    #[error("epoch {epoch} was superseded by epoch {newest}")]
-    Fenced {
-        /// Ours.
-        epoch: u64,
-        /// The newest one.
-        newest: u64,
-    },
-    /// The store does not answer or cannot write. Open again, with backoff.
-    #[error("the store failed to {what}")]
-    Unavailable {
-        /// What it was to do.
-        what: &'static str,
-        /// Why.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// A record cannot be read. Needs a person.
-    #[error("record `{key}` cannot be decoded: {reason}")]
-    Corrupt {
-        /// The record.
-        key: String,
-        /// Why.
-        reason: String,
-    },
-}
+/// Bytes of values after which a scan ends.
+pub const SCAN_BYTES_MAX: usize = 4 * 1024 * 1024;

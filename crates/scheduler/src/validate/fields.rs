@@ -7,6 +7,11 @@ use mcp_proto::Error;
 /// Violations that one answer names.
 const VIOLATIONS_MAX: usize = 20;
 
+/// Page size when none is given.
+const PAGE_SIZE_DEFAULT: usize = 50;
+/// Largest page.
+const PAGE_SIZE_MAX: i32 = 500;
+
 /// Longest namespace and queue.
 const NAME_LEN_MAX: usize = 63;
 
@@ -62,6 +67,18 @@ fn name_fault(text: &str, allowed: impl Fn(u8) -> bool, characters: &str) -> Opt
 /// Why a text is longer than it may be, if so.
 pub(super) fn length_fault(text: &str, bytes_max: usize) -> Option<String> {
     (text.len() > bytes_max).then(|| format!("is {} bytes long; at most {bytes_max} are allowed", text.len()))
+}
+
+/// How many elements a page may have; 0 asks for the default.
+pub(super) fn page_size(size: i32, violations: &mut Violations) -> usize {
+    match size {
+        0 => PAGE_SIZE_DEFAULT,
+        1..=PAGE_SIZE_MAX => usize::try_from(size).unwrap_or(PAGE_SIZE_DEFAULT),
+        size => {
+            violations.add("page_size", format!("is {size}; it must be 1 to {PAGE_SIZE_MAX}, or 0 for the default"));
+            PAGE_SIZE_DEFAULT
+        }
+    }
 }
 
 /// A duration of the wire that is not negative.

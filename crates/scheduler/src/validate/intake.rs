@@ -1,29 +1,38 @@
 //! Submitted tasks on their way in: from the wire's spec to what the engine and the store take.
 
-use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use mcp_engine::{Idempotency, QueueKey, RetryPolicy, Submission, TaskId as EngineId, WorkKind};
-use mcp_proto::{
-    Code, Error, MESSAGE_BYTES_MAX,
-    scheduler::v1::{TaskSpec, task_spec::Work},
-};
+use mcp_engine::{Submission, TaskId as EngineId};
+use mcp_proto::{Code, Error, MESSAGE_BYTES_MAX, TaskId, scheduler::v1::TaskSpec};
 use prost::Message as _;
 
 use super::{
     fields::{Violations, duration},
-    spec::{Root, normalise},
+    mapping::Mapping,
+    spec::{IDEMPOTENCY_WINDOW, Root, normalise},
 };
-use crate::{clock::millis, store::Fixed};
+use crate::{
+    clock::millis,
+    config::Settings,
+    store::{Fixed, Origin},
+};
 
 /// Tasks of one batch.
 pub(crate) const TASKS_PER_BATCH_MAX: usize = 10_000;
+
+/// What the idempotency key of a replay begins with; the id of the old task follows.
+const REPLAY_KEY: &str = "replay-of:";
 
 /// A checked task without an id.
 #[derive(Debug)]
 pub(crate) struct NewTask {
     /// For the engine; the id is still to be given.
     pub(crate) submission: Submission,
+    /// Hash of its home, for its id.
+    pub(crate) home: u16,
+    /// Where it is in its request, from 0.
+    pub(crate) position: usize,
     /// For the store.
     pub(crate) fixed: Fixed,
     /// The encoded spec, when it is too large for the fixed part.
@@ -35,6 +44,20 @@ impl NewTask {
     pub(crate) fn len(&self) -> usize {
         self.fixed.len() + self.whole.as_ref().map_or(0, Bytes::len)
     }
+
+    /// The partition of its queue.
+    pub(crate) fn partition(&self) -> u16 {
+        self.submission.partition.0
+    }
+
+    /// Its spec with the defaults filled in, for another replica.
+    ///
+    /// # Errors
+    /// `INTERNAL`: it cannot be decoded, which is a fault of ours.
+    pub(crate) fn spec(&self) -> Result<TaskSpec, Error> {
+        let encoded = self.whole.clone().unwrap_or_else(|| self.fixed.spec());
+        TaskSpec::decode(encoded).map_err(Error::internal)
+    }
 }
 
 /// Checks the tasks of one request. Names that follow each other are shared.
@@ -42,13 +65,13 @@ impl NewTask {
 pub(crate) struct Intake<'a> {
     now: u64,
     traceparent: &'a str,
-    names: Names,
+    mapping: Mapping,
 }
 
 impl<'a> Intake<'a> {
     /// For a request that came at `now`, in milliseconds since 1970, in a span with this traceparent.
-    pub(crate) fn new(now: u64, traceparent: &'a str) -> Self {
-        Self { now, traceparent, names: Names::default() }
+    pub(crate) fn new(settings: &Settings, now: u64, traceparent: &'a str) -> Self {
+        Self { now, traceparent, mapping: Mapping::new(settings) }
     }
 
     /// Checks a single task.
@@ -62,7 +85,20 @@ impl<'a> Intake<'a> {
         violations.into_result()?;
         let len = spec.encoded_len();
         check_size(len)?;
-        self.take(spec, len)
+        Ok(self.take(spec, len, 0))
+    }
+
+    /// Checks a task that a schedule or a workflow starts.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` or `PAYLOAD_TOO_LARGE`.
+    pub(crate) fn part_of(mut self, mut spec: TaskSpec, origin: &Origin) -> Result<NewTask, Error> {
+        let mut violations = Violations::default();
+        normalise(&mut spec, Root::Single, &mut violations);
+        violations.into_result()?;
+        let len = spec.encoded_len();
+        check_size(len)?;
+        Ok(self.take_from(spec, len, 0, Some(origin)))
     }
 
     /// Checks the tasks of a batch.
@@ -88,22 +124,44 @@ impl<'a> Intake<'a> {
                 let len = spec.encoded_len();
                 bytes += len;
                 check_size(bytes)?;
-                checked.push(self.take(spec, len)?);
+                checked.push(self.take(spec, len, index));
             }
         }
         violations.into_result()?;
         Ok(checked)
     }
 
-    fn take(&mut self, spec: TaskSpec, len: usize) -> Result<NewTask, Error> {
+    /// The task that replays `old`: its work under its rules, due at once, and under an idempotency key that only its
+    /// replays have, so that a repeat finds this one. The key is remembered for `window`.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` or `PAYLOAD_TOO_LARGE`: this version does not take such a task any more.
+    pub(crate) fn replay(&mut self, mut spec: TaskSpec, old: TaskId, window: Duration) -> Result<NewTask, Error> {
+        spec.delay = None;
+        spec.idempotency_key = format!("{REPLAY_KEY}{old}");
+        let window = window.clamp(*IDEMPOTENCY_WINDOW.start(), *IDEMPOTENCY_WINDOW.end());
+        spec.idempotency_window = window.try_into().ok();
+        let mut violations = Violations::default();
+        normalise(&mut spec, Root::Single, &mut violations);
+        violations.into_result()?;
+        let len = spec.encoded_len();
+        check_size(len)?;
+        Ok(self.take_from(spec, len, 0, Some(&Origin { replay_of: Some(old), ..Origin::default() })))
+    }
+
+    fn take(&mut self, spec: TaskSpec, len: usize, position: usize) -> NewTask {
+        self.take_from(spec, len, position, None)
+    }
+
+    fn take_from(&mut self, spec: TaskSpec, len: usize, position: usize, origin: Option<&Origin>) -> NewTask {
         let delay = spec.delay.and_then(|delay| duration(delay).ok()).map_or(0, millis);
         let not_before = if delay == 0 { 0 } else { self.now.saturating_add(delay) };
-        let mut submission = self.names.submission(&spec, EngineId(0), not_before, 0);
-        let (fixed, whole) = Fixed::encode(spec, len, not_before, self.traceparent);
+        let (mut submission, home) = self.mapping.submission(&spec, EngineId(0), not_before, 0);
+        let (fixed, whole) = Fixed::encode(spec, len, not_before, self.traceparent, origin);
         if let Some(idempotency) = &mut submission.idempotency {
             idempotency.body_hash = fixed.body_hash();
         }
-        Ok(NewTask { submission, fixed, whole })
+        NewTask { submission, home, position, fixed, whole }
     }
 }
 
@@ -113,61 +171,4 @@ fn check_size(bytes: usize) -> Result<(), Error> {
     }
     let message = format!("the tasks take {bytes} bytes with their defaults; at most {MESSAGE_BYTES_MAX} are allowed");
     Err(Error::new(Code::PayloadTooLarge, message))
-}
-
-/// What the engine is to know of a spec that was checked before.
-pub(crate) fn submission_of(names: &mut Names, spec: &TaskSpec, id: EngineId, fixed: &Fixed) -> Submission {
-    names.submission(spec, id, fixed.not_before(), fixed.body_hash())
-}
-
-/// The latest names, so that tasks of one queue share them.
-#[derive(Debug, Default)]
-pub(crate) struct Names {
-    queue: Option<QueueKey>,
-    handler: Option<Arc<str>>,
-}
-
-impl Names {
-    /// The key of a queue.
-    pub(crate) fn queue(&mut self, namespace: &str, queue: &str) -> QueueKey {
-        if let Some(latest) = self.queue.as_ref().filter(|key| &*key.namespace == namespace && &*key.queue == queue) {
-            return latest.clone();
-        }
-        let key = QueueKey { namespace: namespace.into(), queue: queue.into() };
-        self.queue = Some(key.clone());
-        key
-    }
-
-    fn kind(&mut self, spec: &TaskSpec) -> WorkKind {
-        let Some(Work::Handler(work)) = &spec.work else { return WorkKind::Process };
-        if let Some(latest) = self.handler.as_ref().filter(|name| ***name == *work.handler) {
-            return WorkKind::Handler(Arc::clone(latest));
-        }
-        let name: Arc<str> = work.handler.as_str().into();
-        self.handler = Some(Arc::clone(&name));
-        WorkKind::Handler(name)
-    }
-
-    fn submission(&mut self, spec: &TaskSpec, id: EngineId, not_before: u64, body_hash: u64) -> Submission {
-        let time = |wire: Option<prost_types::Duration>| wire.and_then(|wire| duration(wire).ok()).map(millis);
-        let retry = spec.retry.unwrap_or_default();
-        Submission {
-            id,
-            queue: self.queue(&spec.namespace, &spec.queue),
-            kind: self.kind(spec),
-            priority: i16::try_from(spec.priority).unwrap_or_default(),
-            retry: RetryPolicy {
-                max_attempts: retry.max_attempts.max(1),
-                initial_backoff: time(retry.initial_backoff).unwrap_or_default(),
-                max_backoff: time(retry.max_backoff).unwrap_or_default(),
-                multiplier: retry.multiplier.max(1.0),
-                jitter: retry.jitter.unwrap_or_default(),
-            },
-            run_timeout: time(spec.run_timeout).unwrap_or(u64::MAX),
-            queue_timeout: time(spec.queue_timeout),
-            not_before,
-            idempotency: (!spec.idempotency_key.is_empty())
-                .then(|| Idempotency { key: spec.idempotency_key.as_str().into(), body_hash }),
-        }
-    }
 }

@@ -1,10 +1,6 @@
 //! Requests that read or end tasks.
 
-use std::{
-    collections::HashSet,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-    time::Duration,
-};
+use std::{collections::HashSet, time::Duration};
 
 use mcp_proto::{
     Error, TaskId,
@@ -13,14 +9,14 @@ use mcp_proto::{
 
 use super::{
     PageToken,
-    fields::{Violations, duration, length_fault, namespace_fault, queue_fault},
+    fields::{Violations, duration, length_fault, namespace_fault, page_size, queue_fault},
 };
 use crate::store::States;
 
-/// Page size when none is given.
-const PAGE_SIZE_DEFAULT: usize = 50;
-/// Largest page.
-const PAGE_SIZE_MAX: i32 = 500;
+/// Labels that a list may ask for.
+const LABELS_MAX: usize = 8;
+/// Longest part of a name to look for.
+const NAME_CONTAINS_BYTES_MAX: usize = 200;
 /// Wait when none is given.
 const WAIT_DEFAULT: Duration = Duration::from_secs(30);
 /// Longest wait.
@@ -39,6 +35,10 @@ pub(crate) struct ListFilter {
     pub(crate) namespace: Option<String>,
     /// Of this queue.
     pub(crate) queue: Option<String>,
+    /// With all of these labels.
+    pub(crate) labels: Vec<(String, String)>,
+    /// With this in their name; empty means any.
+    pub(crate) name_contains: String,
     /// Most tasks of the page.
     pub(crate) limit: usize,
     /// Where the page begins.
@@ -51,7 +51,7 @@ pub(crate) struct ListFilter {
 ///
 /// # Errors
 /// `INVALID_ARGUMENT` or `INVALID_PAGE_TOKEN`.
-pub(crate) fn list(request: ListTasksRequest) -> Result<ListFilter, Error> {
+pub(crate) fn list(request: &ListTasksRequest) -> Result<ListFilter, Error> {
     let mut violations = Violations::default();
     check_names(&request.namespace, &request.queue, &mut violations);
     let mut states = States::NONE;
@@ -65,22 +65,31 @@ pub(crate) fn list(request: ListTasksRequest) -> Result<ListFilter, Error> {
     if request.states.is_empty() {
         states = States::ALL;
     }
-    let limit = match request.page_size {
-        0 => PAGE_SIZE_DEFAULT,
-        size @ 1..=PAGE_SIZE_MAX => usize::try_from(size).unwrap_or(PAGE_SIZE_DEFAULT),
-        size => {
-            violations.add("page_size", format!("is {size}; it must be 1 to {PAGE_SIZE_MAX}, or 0 for the default"));
-            PAGE_SIZE_DEFAULT
-        }
-    };
+    let limit = page_size(request.page_size, &mut violations);
+    if request.labels.len() > LABELS_MAX {
+        let fault = format!("has {} entries; at most {LABELS_MAX} are allowed", request.labels.len());
+        violations.add("labels", fault);
+    }
+    if let Some(fault) = length_fault(&request.name_contains, NAME_CONTAINS_BYTES_MAX) {
+        violations.add("name_contains", fault);
+    }
     violations.into_result()?;
-    let hash = hash_of(&request.namespace, &request.queue, states);
+    let hash = hash_of(request, states);
     let before = match request.page_token.as_str() {
         "" => None,
         token => Some(PageToken::decode(token, hash)?.before),
     };
-    let some = |text: String| Some(text).filter(|text| !text.is_empty());
-    Ok(ListFilter { states, namespace: some(request.namespace), queue: some(request.queue), limit, before, hash })
+    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    Ok(ListFilter {
+        states,
+        namespace: some(&request.namespace),
+        queue: some(&request.queue),
+        labels: request.labels.clone().into_iter().collect(),
+        name_contains: request.name_contains.clone(),
+        limit,
+        before,
+        hash,
+    })
 }
 
 /// How long to wait.
@@ -88,7 +97,15 @@ pub(crate) fn list(request: ListTasksRequest) -> Result<ListFilter, Error> {
 /// # Errors
 /// `INVALID_ARGUMENT`.
 pub(crate) fn wait_timeout(request: &WaitTaskRequest) -> Result<Duration, Error> {
-    let Some(timeout) = request.timeout else { return Ok(WAIT_DEFAULT) };
+    wait_of(request.timeout)
+}
+
+/// How long to wait when a request says `timeout`.
+///
+/// # Errors
+/// `INVALID_ARGUMENT`.
+pub(super) fn wait_of(timeout: Option<prost_types::Duration>) -> Result<Duration, Error> {
+    let Some(timeout) = timeout else { return Ok(WAIT_DEFAULT) };
     match duration(timeout) {
         Ok(timeout) if timeout <= WAIT_MAX => Ok(timeout),
         Ok(_) => Err(Error::invalid("timeout", format!("must be at most {} s", WAIT_MAX.as_secs()))),
@@ -120,7 +137,7 @@ impl WatchFilter {
 ///
 /// # Errors
 /// `INVALID_ARGUMENT`.
-pub(crate) fn watch(request: WatchTasksRequest) -> Result<WatchFilter, Error> {
+pub(crate) fn watch(request: &WatchTasksRequest) -> Result<WatchFilter, Error> {
     let mut violations = Violations::default();
     check_names(&request.namespace, &request.queue, &mut violations);
     if request.task_ids.len() > WATCHED_TASKS_MAX {
@@ -135,7 +152,7 @@ pub(crate) fn watch(request: WatchTasksRequest) -> Result<WatchFilter, Error> {
         }
     }
     violations.into_result()?;
-    Ok(WatchFilter { namespace: request.namespace, queue: request.queue, tasks })
+    Ok(WatchFilter { namespace: request.namespace.clone(), queue: request.queue.clone(), tasks })
 }
 
 /// Checks a cancel request.
@@ -149,7 +166,7 @@ pub(crate) fn cancel(request: &CancelTaskRequest) -> Result<TaskId, Error> {
     request.task_id.parse()
 }
 
-fn check_names(namespace: &str, queue: &str, violations: &mut Violations) {
+pub(super) fn check_names(namespace: &str, queue: &str, violations: &mut Violations) {
     if let Some(fault) = namespace_fault(namespace).filter(|_| !namespace.is_empty()) {
         violations.add("namespace", fault);
     }
@@ -158,10 +175,16 @@ fn check_names(namespace: &str, queue: &str, violations: &mut Violations) {
     }
 }
 
-/// Ties a token to its filters. Another build may hash otherwise: then old tokens are refused, and the list begins
-/// again.
-fn hash_of(namespace: &str, queue: &str, states: States) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (namespace, queue, states).hash(&mut hasher);
-    hasher.finish()
+/// FNV-1a of some bytes: the same in every replica and version.
+pub(super) fn fnv(bytes: impl IntoIterator<Item = u8>) -> u64 {
+    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, mix)
+}
+
+/// Ties a token to its filters, the same in every replica: a page may be gathered from several.
+fn hash_of(request: &ListTasksRequest, states: States) -> u64 {
+    let states = states.iter().map(|state| (state as i32).to_string()).collect::<Vec<_>>().join(",");
+    let texts = [&request.namespace, &request.queue, &states, &request.name_contains];
+    let labels = request.labels.iter().flat_map(|(key, value)| [key, value]);
+    fnv(texts.into_iter().chain(labels).flat_map(|text| text.bytes().chain([0])))
 }

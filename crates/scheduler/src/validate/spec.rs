@@ -1,19 +1,22 @@
 //! One task spec: every bound of `task.proto`, and the defaults.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
-use mcp_proto::scheduler::v1::{ProcessWork, RetryPolicy, TaskSpec, task_spec::Work};
+use mcp_proto::scheduler::v1::{Delivery, ProcessWork, RetryPolicy, TaskSpec, task_spec::Work};
 
-use super::fields::{Violations, duration, length_fault, namespace_fault, queue_fault};
+use super::{
+    fields::{Violations, duration, length_fault, namespace_fault, queue_fault},
+    placement::{self, LABEL_KEY_BYTES_MAX, LABEL_VALUE_BYTES_MAX},
+};
 
 /// Namespace and queue when none is named.
-const NAME_DEFAULT: &str = "default";
+pub(crate) const NAME_DEFAULT: &str = "default";
 /// Longest name for people.
 const TASK_NAME_BYTES_MAX: usize = 200;
 /// Longest handler name.
 const HANDLER_BYTES_MAX: usize = 200;
-/// Longest idempotency key.
-const KEY_BYTES_MAX: usize = 200;
+/// Longest idempotency key, unique key, and key.
+pub(super) const KEY_BYTES_MAX: usize = 200;
 /// Program and arguments.
 const ARGV_LEN_MAX: usize = 1_024;
 /// Lowest and highest priority.
@@ -42,10 +45,13 @@ const RUN_TIMEOUT_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 const DELAY_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Most labels.
 const LABELS_LEN_MAX: usize = 32;
-/// Longest key of a label.
-const LABEL_KEY_BYTES_MAX: usize = 63;
-/// Longest value of a label.
-const LABEL_VALUE_BYTES_MAX: usize = 255;
+/// Shortest and longest time that an idempotency key is remembered.
+pub(super) const IDEMPOTENCY_WINDOW: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3600);
+/// Errors after which a task is not tried again.
+const NEVER_RETRY_MAX: usize = 32;
+/// Longest name of such an error.
+pub(super) const ERROR_NAME_BYTES_MAX: usize = 100;
 
 /// Where a spec lies in its request.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +60,12 @@ pub(super) enum Root {
     Single,
     /// `tasks[n]`
     InBatch(usize),
+    /// `schedule.task`
+    Scheduled,
+    /// `workflow.steps[n].task`
+    Step(usize),
+    /// `workflow.on_failure.task`
+    OnFailure,
 }
 
 impl Root {
@@ -68,6 +80,9 @@ impl fmt::Display for Root {
         match self {
             Self::Single => f.write_str("task"),
             Self::InBatch(index) => write!(f, "tasks[{index}]"),
+            Self::Scheduled => f.write_str("schedule.task"),
+            Self::Step(index) => write!(f, "workflow.steps[{index}].task"),
+            Self::OnFailure => f.write_str("workflow.on_failure.task"),
         }
     }
 }
@@ -85,6 +100,12 @@ pub(super) fn normalise(spec: &mut TaskSpec, root: Root, violations: &mut Violat
     note("queue", queue_fault(&spec.queue));
     note("name", length_fault(&spec.name, TASK_NAME_BYTES_MAX));
     note("idempotency_key", length_fault(&spec.idempotency_key, KEY_BYTES_MAX));
+    note("key", length_fault(&spec.key, KEY_BYTES_MAX));
+    note("unique_key", length_fault(&spec.unique_key, KEY_BYTES_MAX));
+    note("idempotency_window", idempotency_window_fault(spec));
+    if Delivery::try_from(spec.delivery).is_err() {
+        note("delivery", Some(format!("{} is not a delivery", spec.delivery)));
+    }
     if !PRIORITY.contains(&spec.priority) {
         note("priority", Some(format!("is {}; it must be -100 to 100", spec.priority)));
     }
@@ -92,6 +113,9 @@ pub(super) fn normalise(spec: &mut TaskSpec, root: Root, violations: &mut Violat
     note("queue_timeout", queue_timeout_fault(spec));
     note("delay", delay_fault(spec));
     note("labels", labels_fault(spec));
+    if let Some(wanted) = &spec.placement {
+        placement::check(wanted, root, violations);
+    }
     normalise_work(spec, root, violations);
     normalise_retry(spec.retry.get_or_insert_default(), root, violations);
 }
@@ -170,6 +194,15 @@ fn normalise_retry(retry: &mut RetryPolicy, root: Root, violations: &mut Violati
         let fault = format!("is {}; it must be 1 to 10, or 0 for the default", retry.multiplier);
         violations.add(root.field("retry.multiplier"), fault);
     }
+    if retry.never_retry.len() > NEVER_RETRY_MAX {
+        let fault = format!("has {} elements; at most {NEVER_RETRY_MAX} are allowed", retry.never_retry.len());
+        violations.add(root.field("retry.never_retry"), fault);
+    } else if let Some(index) =
+        retry.never_retry.iter().position(|name| !(1..=ERROR_NAME_BYTES_MAX).contains(&name.len()))
+    {
+        let fault = format!("must be 1 to {ERROR_NAME_BYTES_MAX} bytes long");
+        violations.add(root.field(format_args!("retry.never_retry[{index}]")), fault);
+    }
     let jitter = *retry.jitter.get_or_insert(JITTER_DEFAULT);
     if !(0.0..=1.0).contains(&jitter) {
         violations.add(root.field("retry.jitter"), format!("is {jitter}; it must be 0 to 1"));
@@ -192,6 +225,13 @@ fn queue_timeout_fault(spec: &TaskSpec) -> Option<String> {
     }
 }
 
+fn idempotency_window_fault(spec: &TaskSpec) -> Option<String> {
+    match duration(spec.idempotency_window?) {
+        Ok(window) => (!IDEMPOTENCY_WINDOW.contains(&window)).then(|| "must be 1 s to 7 days".to_owned()),
+        Err(fault) => Some(fault),
+    }
+}
+
 fn delay_fault(spec: &TaskSpec) -> Option<String> {
     match duration(spec.delay?) {
         Ok(delay) => (delay > DELAY_MAX).then(|| "must be at most 366 days".to_owned()),
@@ -200,10 +240,15 @@ fn delay_fault(spec: &TaskSpec) -> Option<String> {
 }
 
 fn labels_fault(spec: &TaskSpec) -> Option<String> {
-    if spec.labels.len() > LABELS_LEN_MAX {
-        return Some(format!("has {} entries; at most {LABELS_LEN_MAX} are allowed", spec.labels.len()));
+    fault_of_labels(&spec.labels)
+}
+
+/// Why labels are wrong, if so.
+pub(super) fn fault_of_labels(labels: &BTreeMap<String, String>) -> Option<String> {
+    if labels.len() > LABELS_LEN_MAX {
+        return Some(format!("has {} entries; at most {LABELS_LEN_MAX} are allowed", labels.len()));
     }
-    spec.labels.iter().find_map(|(key, value)| {
+    labels.iter().find_map(|(key, value)| {
         if !(1..=LABEL_KEY_BYTES_MAX).contains(&key.len()) {
             return Some(format!("key `{key}` must be 1 to {LABEL_KEY_BYTES_MAX} bytes long"));
         }

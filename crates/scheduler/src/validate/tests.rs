@@ -9,6 +9,8 @@ use mcp_proto::{
     },
 };
 
+use crate::config::Settings;
+
 use super::{Intake, intake::TASKS_PER_BATCH_MAX, list, wait_timeout, watch};
 
 fn process(argv: &[&str]) -> TaskSpec {
@@ -26,7 +28,7 @@ fn seconds(seconds: i64) -> Option<prost_types::Duration> {
 }
 
 fn refusal(spec: TaskSpec) -> Error {
-    Intake::new(1_000, "").single(Some(spec)).unwrap_err()
+    Intake::new(&Settings::default(), 1_000, "").single(Some(spec)).unwrap_err()
 }
 
 fn fields(error: &Error) -> Vec<&str> {
@@ -35,7 +37,7 @@ fn fields(error: &Error) -> Vec<&str> {
 
 #[test]
 fn defaults_are_filled_in() {
-    let task = Intake::new(1_000, "").single(Some(process(&["/usr/bin/wc", "-l"]))).unwrap();
+    let task = Intake::new(&Settings::default(), 1_000, "").single(Some(process(&["/usr/bin/wc", "-l"]))).unwrap();
     let spec = task.fixed.decode_spec().unwrap();
     assert_eq!((spec.namespace.as_str(), spec.queue.as_str(), spec.name.as_str()), ("default", "default", "wc"));
     let retry = spec.retry.unwrap();
@@ -50,13 +52,16 @@ fn defaults_are_filled_in() {
 #[test]
 fn a_short_max_backoff_shortens_the_default_of_the_first() {
     let retry = RetryPolicy { max_backoff: seconds(0), ..RetryPolicy::default() };
-    let task = Intake::new(0, "").single(Some(TaskSpec { retry: Some(retry), ..handler("h") })).unwrap();
+    let task =
+        Intake::new(&Settings::default(), 0, "").single(Some(TaskSpec { retry: Some(retry), ..handler("h") })).unwrap();
     assert_eq!((task.submission.retry.initial_backoff, task.submission.retry.max_backoff), (0, 0));
 }
 
 #[test]
 fn a_delay_counts_from_the_call() {
-    let task = Intake::new(1_000, "").single(Some(TaskSpec { delay: seconds(5), ..handler("h") })).unwrap();
+    let task = Intake::new(&Settings::default(), 1_000, "")
+        .single(Some(TaskSpec { delay: seconds(5), ..handler("h") }))
+        .unwrap();
     assert_eq!((task.submission.not_before, task.fixed.not_before()), (6_000, 6_000));
 }
 
@@ -64,7 +69,7 @@ fn a_delay_counts_from_the_call() {
 fn the_same_spec_has_the_same_hash_and_another_one_not() {
     let hash = |spec: TaskSpec| {
         let spec = TaskSpec { idempotency_key: "k".to_owned(), ..spec };
-        Intake::new(0, "").single(Some(spec)).unwrap().submission.idempotency.unwrap().body_hash
+        Intake::new(&Settings::default(), 0, "").single(Some(spec)).unwrap().submission.idempotency.unwrap().body_hash
     };
     assert_eq!(hash(handler("a")), hash(handler("a")));
     assert_eq!(hash(handler("a")), hash(TaskSpec { queue: "default".to_owned(), ..handler("a") }));
@@ -130,20 +135,26 @@ fn every_bound_of_a_spec_is_held() {
         let error = refusal(spec);
         assert_eq!((error.code(), fields(&error)), (Code::InvalidArgument, vec![field]));
     }
-    assert_eq!(fields(&Intake::new(0, "").single(None).unwrap_err()), ["task"]);
+    assert_eq!(fields(&Intake::new(&Settings::default(), 0, "").single(None).unwrap_err()), ["task"]);
 }
 
 #[test]
 fn a_batch_names_each_wrong_task() {
     let tasks = vec![handler("a"), process(&[]), handler("b"), TaskSpec { priority: 999, ..handler("c") }];
-    let error = Intake::new(0, "").batch(tasks).unwrap_err();
+    let error = Intake::new(&Settings::default(), 0, "").batch(tasks).unwrap_err();
     assert_eq!(fields(&error), ["tasks[1].process.argv", "tasks[3].priority"]);
-    let many = Intake::new(0, "").batch(vec![process(&[]); 1_000]).unwrap_err();
+    let many = Intake::new(&Settings::default(), 0, "").batch(vec![process(&[]); 1_000]).unwrap_err();
     assert_eq!(many.violations().len(), 20, "the number of violations is bounded");
     for len in [0, TASKS_PER_BATCH_MAX + 1] {
-        assert_eq!(fields(&Intake::new(0, "").batch(vec![handler("h"); len]).unwrap_err()), ["tasks"]);
+        assert_eq!(
+            fields(&Intake::new(&Settings::default(), 0, "").batch(vec![handler("h"); len]).unwrap_err()),
+            ["tasks"]
+        );
     }
-    assert_eq!(Intake::new(0, "").batch(vec![handler("h"); TASKS_PER_BATCH_MAX]).unwrap().len(), TASKS_PER_BATCH_MAX);
+    assert_eq!(
+        Intake::new(&Settings::default(), 0, "").batch(vec![handler("h"); TASKS_PER_BATCH_MAX]).unwrap().len(),
+        TASKS_PER_BATCH_MAX
+    );
 }
 
 #[test]
@@ -154,8 +165,8 @@ fn what_is_larger_than_a_message_is_refused() {
     };
     assert_eq!(refusal(large(17 << 20)).code(), Code::PayloadTooLarge);
     let batch = vec![large(9 << 20), large(9 << 20)];
-    assert_eq!(Intake::new(0, "").batch(batch).unwrap_err().code(), Code::PayloadTooLarge);
-    Intake::new(0, "").single(Some(large(15 << 20))).unwrap();
+    assert_eq!(Intake::new(&Settings::default(), 0, "").batch(batch).unwrap_err().code(), Code::PayloadTooLarge);
+    Intake::new(&Settings::default(), 0, "").single(Some(large(15 << 20))).unwrap();
 }
 
 #[test]
@@ -165,20 +176,20 @@ fn list_requests_are_checked() {
         page_size,
         ..ListTasksRequest::default()
     };
-    assert_eq!(list(request(&[], 0)).unwrap().limit, 50);
-    assert_eq!(list(request(&[], 500)).unwrap().limit, 500);
-    assert!(list(request(&[TaskState::Failed.into()], 1)).unwrap().states.has(TaskState::Failed));
-    assert!(list(request(&[0], 1)).unwrap().states.has(TaskState::Running));
+    assert_eq!(list(&request(&[], 0)).unwrap().limit, 50);
+    assert_eq!(list(&request(&[], 500)).unwrap().limit, 500);
+    assert!(list(&request(&[TaskState::Failed.into()], 1)).unwrap().states.has(TaskState::Failed));
+    assert!(list(&request(&[0], 1)).unwrap().states.has(TaskState::Running));
     for (bad, field) in
         [(request(&[1, 99], 0), "states[1]"), (request(&[], 501), "page_size"), (request(&[], -1), "page_size")]
     {
-        assert_eq!(fields(&list(bad).unwrap_err()), [field]);
+        assert_eq!(fields(&list(&bad).unwrap_err()), [field]);
     }
     let token = ListTasksRequest { page_token: "nonsense".to_owned(), ..ListTasksRequest::default() };
-    assert_eq!(list(token).unwrap_err().code(), Code::InvalidPageToken);
+    assert_eq!(list(&token).unwrap_err().code(), Code::InvalidPageToken);
     let names =
         ListTasksRequest { namespace: "NO".to_owned(), queue: "no no".to_owned(), ..ListTasksRequest::default() };
-    assert_eq!(fields(&list(names).unwrap_err()), ["namespace", "queue"]);
+    assert_eq!(fields(&list(&names).unwrap_err()), ["namespace", "queue"]);
 }
 
 #[test]
@@ -193,8 +204,8 @@ fn waits_and_watches_are_bounded() {
         task_ids: vec!["018f3b1e-7c1a-7000-8000-0123456789ab".to_owned(); count],
         ..WatchTasksRequest::default()
     };
-    assert_eq!(watch(ids(1_000)).unwrap().tasks.len(), 1);
-    assert_eq!(fields(&watch(ids(1_001)).unwrap_err()), ["task_ids"]);
+    assert_eq!(watch(&ids(1_000)).unwrap().tasks.len(), 1);
+    assert_eq!(fields(&watch(&ids(1_001)).unwrap_err()), ["task_ids"]);
     let bad = WatchTasksRequest { task_ids: vec!["x".to_owned()], ..WatchTasksRequest::default() };
-    assert_eq!(fields(&watch(bad).unwrap_err()), ["task_ids[0]"]);
+    assert_eq!(fields(&watch(&bad).unwrap_err()), ["task_ids[0]"]);
 }

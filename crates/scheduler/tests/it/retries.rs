@@ -1,7 +1,8 @@
 //! Failures, and what follows them.
 
 use mcp_proto::{
-    Code,
+    Code, Error,
+    common::v1::Error as WireError,
     scheduler::v1::{RetryPolicy, TaskSpec, TaskState},
     worker::v1::{AttemptResult, OpenSessionRequest},
 };
@@ -99,4 +100,44 @@ async fn an_output_that_is_no_json_value_fails_the_attempt() {
     let attempt = worker.assigned().await.attempt.unwrap();
     worker.finish(attempt, success(Some(crate::support::text(&"x".repeat(2 << 20))))).await;
     assert_eq!(scheduler.wait(&id).await.error.unwrap().name, "OUTPUT_INVALID");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_that_the_task_names_is_never_tried_again() {
+    let scheduler = Scheduler::start().await;
+    let policy =
+        RetryPolicy { never_retry: vec!["CARD_DECLINED".to_owned(), "RUN_TIMEOUT".to_owned()], ..retry(5, 1).unwrap() };
+    let spec = || TaskSpec { retry: Some(policy.clone()), ..handler("h") };
+    let (ended, tried_again) = (scheduler.submit(spec()).await, scheduler.submit(spec()).await);
+    let mut worker = Worker::join(&scheduler, 1).await;
+    let named = |name: &str| {
+        let error = WireError::from(Error::new(Code::HandlerFailed, "no"));
+        mcp_proto::worker::v1::attempt_result::Outcome::Failure(WireError { name: name.to_owned(), ..error })
+    };
+    let attempt = worker.assigned().await.attempt.unwrap();
+    assert_eq!(attempt.task_id, ended);
+    worker.finish(attempt, named("CARD_DECLINED")).await;
+    let failed = scheduler.wait(&ended).await;
+    assert_eq!((failed.state(), failed.attempt), (TaskState::Failed, 1));
+    assert_eq!(failed.error.unwrap().name, "CARD_DECLINED");
+    let attempt = worker.assigned().await.attempt.unwrap();
+    worker.finish(attempt, named("NETWORK_DOWN")).await;
+    assert_eq!(worker.work().await, tried_again);
+    assert_eq!(scheduler.wait(&tried_again).await.attempt, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_may_say_when_to_try_again() {
+    let scheduler = Scheduler::start().await;
+    let id = scheduler.submit(TaskSpec { retry: retry(2, 60_000), ..handler("h") }).await;
+    let mut worker = Worker::join(&scheduler, 1).await;
+    let attempt = worker.assigned().await.attempt.unwrap();
+    let error =
+        Error::new(Code::HandlerFailed, "too many requests").with_retry_after(std::time::Duration::from_millis(400));
+    let outcome = mcp_proto::worker::v1::attempt_result::Outcome::Failure(error.into());
+    worker.finish(attempt, outcome).await;
+    let retrying = scheduler.get(&id).await;
+    let due = unix_ms(retrying.due_time) - unix_ms(retrying.failures[0].end_time);
+    assert_eq!(due, 400, "instead of the backoff of a minute");
+    assert_eq!(worker.work().await, id);
 }

@@ -7,8 +7,8 @@ use mcp_proto::{
     Code, Error,
     scheduler::v1::{
         CancelTaskRequest, GetTaskRequest, HandlerWork, ListTasksRequest, ReadTaskLogsRequest, SubmitTaskRequest,
-        SubmitTaskResponse, Task, TaskSpec, TaskState, WaitTaskRequest, task_service_client::TaskServiceClient,
-        task_spec::Work,
+        SubmitTaskResponse, Task, TaskSpec, TaskState, WaitTaskRequest, queue_service_client::QueueServiceClient,
+        task_service_client::TaskServiceClient, task_spec::Work,
     },
     worker::v1::{
         Assignment, AttemptRef, AttemptResult, AttemptSuccess, OpenSessionRequest, OpenSessionResponse, SessionWelcome,
@@ -68,6 +68,11 @@ impl Scheduler {
     /// Stops it and starts it again on the same data.
     pub(crate) async fn restart(&mut self) {
         self.stop().await;
+        self.start_again().await;
+    }
+
+    /// Starts it on the same data after a stop.
+    pub(crate) async fn start_again(&mut self) {
         let (channel, stop, running) = launch(&self.settings, Arc::clone(&self.coord)).await;
         (self.client, self.channel, self.stop, self.running) = (client(&channel), channel, stop, Some(running));
         self.opened().await;
@@ -80,6 +85,10 @@ impl Scheduler {
             listed.map(drop).map_err(|status| format!("{status}"))
         })
         .await;
+    }
+
+    pub(crate) fn queues(&self) -> QueueServiceClient<Channel> {
+        QueueServiceClient::new(self.channel.clone())
     }
 
     pub(crate) async fn submit(&self, spec: TaskSpec) -> String {

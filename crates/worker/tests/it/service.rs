@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use mcp_client::testing::{FakeScheduler, SOON, assignment, attempt, process};
 use mcp_coord::{Coordinator, Embedded, InstanceRecord, keys};
+use mcp_proto::worker::v1::Taint;
 use testkit::{eventually, http};
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -41,6 +42,9 @@ async fn it_is_ready_with_a_session_and_drains_in_order() {
     let mut config = Config::default();
     config.worker.slots = 2;
     config.worker.drain_grace = Duration::from_millis(50);
+    config.worker.labels = vec!["zone=eu-1".to_owned(), "ssd".to_owned()];
+    config.worker.taints = vec!["gpu=true".to_owned()];
+    (config.worker.cpu_millis, config.worker.memory_bytes) = (1_500, 1 << 30);
     config.worker.work_dir = Some(work_dir.path().join("made/by/the/service"));
     let coord: Arc<dyn Coordinator> = Arc::new(Embedded::in_memory());
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -55,6 +59,10 @@ async fn it_is_ready_with_a_session_and_drains_in_order() {
     let mut session = scheduler.welcomed().await;
     assert!(session.hello.runs_processes && session.hello.name.starts_with("worker-"), "{:?}", session.hello);
     assert_eq!(session.hello.credits, 2);
+    let labels = [("ssd", ""), ("zone", "eu-1")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    assert!(labels.into_iter().eq(session.hello.labels.clone()), "{:?}", session.hello);
+    assert_eq!(session.hello.taints, [Taint { key: "gpu".to_owned(), value: "true".to_owned() }]);
+    assert_eq!((session.hello.cpu_millis, session.hello.memory_bytes), (1_500, 1 << 30));
     readiness_is(&base, 200).await;
 
     session.assign(vec![assignment(1, process(sh("echo $$; sleep 600")))]).await;

@@ -4,13 +4,12 @@ use futures_util::FutureExt as _;
 use mcp_proto::{
     TaskId,
     scheduler::v1::Progress,
-    worker::v1::{AttemptLogLine, AttemptResult, OpenSessionRequest},
+    worker::v1::{AttemptLogLine, AttemptRef, AttemptResult, OpenSessionRequest},
 };
 
-use super::{Book, Logged, Report, SessionId, Signals, UNACKED_MAX};
+use super::{Book, Claims, LOG_BYTES_MAX, Logged, Report, SessionId, Signals, credits::UNACKED_MAX};
 use crate::worker::{
     attempt::{AttemptKey, FencingToken},
-    queue::LOG_BYTES_MAX,
     stop::{Stop, StopReason},
 };
 
@@ -53,6 +52,24 @@ fn say(book: &mut Book, id: SessionId) -> OpenSessionRequest {
     request
 }
 
+/// Breaks a session and opens it again; the scheduler keeps what is claimed.
+fn come_back(book: &mut Book, id: SessionId) -> Claims {
+    book.leave(id);
+    book.check();
+    let claims = book.join(id);
+    book.welcomed(id, &claims.running, &[], &[]);
+    book.check();
+    claims
+}
+
+fn refs(tasks: &[u16]) -> Vec<AttemptRef> {
+    tasks.iter().map(|task| key(*task).to_ref()).collect()
+}
+
+fn result_refs(request: OpenSessionRequest) -> Vec<AttemptRef> {
+    request.results.into_iter().filter_map(|result| result.attempt).collect()
+}
+
 fn is_told_to_reopen(signals: &Signals) -> bool {
     signals.reopen.notified().now_or_never().is_some()
 }
@@ -70,22 +87,87 @@ fn slots_are_split_and_come_back_as_credits() {
 }
 
 #[test]
-fn a_new_session_gets_slots_only_when_they_are_free() {
-    let (mut book, signals) = book(4, &[A]);
+fn a_new_session_gets_slots_that_others_give_back() {
+    let (mut book, _) = book(4, &[A]);
     assert_eq!(book.join(A).credits, 4);
     let _running = [1, 2, 3].map(|task| assign(&mut book, A, task));
     book.add(B, Arc::default());
     book.share_out(&[A, B]);
     assert_eq!(book.join(B).credits, 0, "three run and the fourth is with A's scheduler");
-    assert!(is_told_to_reopen(&signals[0]), "A holds a credit beyond its share");
-
-    book.leave(A);
-    assert_eq!(book.join(A).credits, 0, "three of its own run, two are its share");
-    assert_eq!(say(&mut book, B).credits, 1);
+    assert_eq!(say(&mut book, A).reclaim, 1, "A holds a credit beyond its share");
+    assert_eq!(say(&mut book, A).reclaim, 0, "asked once");
+    book.reclaimed(A, 1);
+    assert_eq!((say(&mut book, A).credits, say(&mut book, B).credits), (0, 1));
     book.finish(key(1), result(1));
     assert_eq!((say(&mut book, A).credits, say(&mut book, B).credits), (0, 1));
     book.finish(key(2), result(2));
     assert_eq!((say(&mut book, A).credits, say(&mut book, B).credits), (1, 0));
+    book.check();
+}
+
+#[test]
+fn a_scheduler_that_gives_no_credits_back_is_left_for_a_moment() {
+    let (mut book, signals) = book(4, &[A]);
+    book.join(A);
+    book.add(B, Arc::default());
+    book.share_out(&[A, B]);
+    book.join(B);
+    assert_eq!(say(&mut book, A).reclaim, 2);
+    for _ in 0..2 {
+        book.pinged(A);
+        assert!(!is_told_to_reopen(&signals[0]));
+    }
+    book.pinged(A);
+    assert!(is_told_to_reopen(&signals[0]));
+    book.pause(A);
+    assert_eq!((book.join(A).credits, say(&mut book, B).credits), (2, 2));
+    book.check();
+}
+
+#[test]
+fn a_busy_session_gets_the_idle_credits_of_the_others() {
+    let (mut book, _) = book(8, &[A, B]);
+    assert_eq!((book.join(A).credits, book.join(B).credits), (4, 4));
+    for task in 0..4 {
+        assign(&mut book, A, task);
+    }
+    let asked = say(&mut book, B).reclaim;
+    assert_eq!(asked, 3, "one stays, so that B can start something at once");
+    // One of them was used meanwhile.
+    assign(&mut book, B, 100);
+    book.reclaimed(B, 2);
+    assert_eq!((say(&mut book, A).credits, say(&mut book, B).credits), (2, 0));
+    book.check();
+}
+
+#[test]
+fn a_busy_session_leaves_the_others_their_even_share() {
+    let (mut book, _) = book(8, &[A, B]);
+    book.join(A);
+    book.join(B);
+    assign(&mut book, B, 100);
+    for task in 0..4 {
+        assign(&mut book, A, task);
+    }
+    assert_eq!(say(&mut book, B).reclaim, 0, "B used one not long ago");
+    for _ in 0..2 {
+        book.pinged(B);
+    }
+    assert_eq!(say(&mut book, B).reclaim, 2, "two intervals later it has been quiet");
+    book.reclaimed(B, 2);
+    assert_eq!(say(&mut book, A).credits, 2);
+    assign(&mut book, A, 4);
+    assign(&mut book, A, 5);
+
+    // Now B has work, too, and takes its own back as A's attempts end.
+    assign(&mut book, B, 101);
+    assert_eq!(say(&mut book, A).credits, 0);
+    book.finish(key(0), result(0));
+    assert_eq!((say(&mut book, A).credits, say(&mut book, B).credits), (0, 1));
+    book.finish(key(1), result(1));
+    assert_eq!((say(&mut book, A).credits, say(&mut book, B).credits), (0, 1));
+    book.finish(key(2), result(2));
+    assert_eq!((say(&mut book, A).credits, say(&mut book, B).credits), (1, 0), "A keeps its even share");
     book.check();
 }
 
@@ -111,64 +193,168 @@ fn results_are_repeated_until_they_are_acknowledged() {
     book.finish(key(2), result(2));
     assert_eq!(say(&mut book, A).results.len(), 2);
     assert_eq!(say(&mut book, A).results.len(), 0, "once in a session");
-    assert_eq!(book.acknowledge(A, [key(1)]).len(), 1);
+    assert_eq!(book.acknowledge(A, &[key(1)]).len(), 1);
     assert!(!book.is_flushed(A));
 
-    book.leave(A);
-    let claims = book.join(A);
+    let claims = come_back(&mut book, A);
     assert_eq!((claims.running, claims.credits), (vec![key(2), key(3)], 3), "unacknowledged work is claimed, too");
-    let repeated: Vec<_> = say(&mut book, A).results.into_iter().filter_map(|result| result.attempt).collect();
-    assert_eq!(repeated, [key(2).to_ref()]);
+    assert_eq!(result_refs(say(&mut book, A)), refs(&[2]));
     assert!(!book.assign(A, key(2), &Arc::default()), "it has ended here already");
 
-    book.acknowledge(A, [key(2)]);
-    book.finish(key(3), Report::Nothing);
+    // A session that is only opened anew keeps its attempts.
+    book.pause(A);
+    assert_eq!(book.join(A).running, [key(2), key(3)]);
+    assert_eq!(result_refs(say(&mut book, A)), refs(&[2]));
+
+    book.acknowledge(A, &[key(2)]);
+    book.finish(key(3), result(3));
+    assert_eq!(result_refs(say(&mut book, A)), refs(&[3]));
+    book.acknowledge(A, &[key(3)]);
     assert!(book.is_flushed(A));
 }
 
 #[test]
 fn what_is_revoked_is_stopped_and_forgotten() {
-    let (mut book, _) = book(2, &[A]);
+    let (mut book, _) = book(2, &[A, B]);
     book.join(A);
     let stop = assign(&mut book, A, 1);
+    say(&mut book, A);
+    book.seats.get_mut(&A).unwrap().share = 2;
+    say(&mut book, A);
     assign(&mut book, A, 2);
     book.finish(key(2), result(2));
+    book.revoke(B, &[key(1), key(2)]);
+    assert_eq!(stop.reason(), None, "only the replica that has it may revoke it");
     book.leave(A);
-    assert_eq!(book.join(A).running, [key(1), key(2)]);
-    book.revoke(A, key(1));
-    book.revoke(A, key(2));
+    let claims = book.join(A);
+    assert_eq!(claims.running, [key(1), key(2)]);
+    book.welcomed(A, &claims.running, &claims.running, &[]);
     assert_eq!(stop.reason(), Some(StopReason::Revoked));
     assert_eq!(book.log(key(1), line("x")), Logged::Gone);
     book.progress(key(1), Progress::default());
-    book.finish(key(1), result(1));
+    book.finish(key(1), Report::Nothing);
+    book.check();
     let said = say(&mut book, A);
     assert!(said.results.is_empty() && said.logs.is_empty() && said.progress.is_empty(), "{said:?}");
     assert!(book.is_flushed(A));
 }
 
 #[test]
-fn another_session_claims_what_a_closed_one_left() {
-    let (mut book, signals) = book(4, &[A, B]);
+fn what_a_broken_session_had_is_reported_to_the_others_until_one_adopts_it() {
+    let (mut book, _) = book(4, &[A, B]);
     book.join(A);
     book.join(B);
-    for task in [1, 2] {
-        assign(&mut book, A, task);
-    }
+    assign(&mut book, A, 1);
+    assert_eq!(book.log(key(1), line("unsent")), Logged::Taken);
+    assign(&mut book, A, 2);
     book.finish(key(2), result(2));
-    say(&mut book, A);
+    book.leave(A);
+    book.check();
+    assert_eq!(book.log(key(1), line("homeless")), Logged::Taken);
+    book.progress(key(1), Progress::default());
+
+    let said = say(&mut book, B);
+    assert_eq!(said.running, refs(&[1, 2]));
+    assert!(said.results.is_empty() && said.logs.is_empty(), "nobody has adopted them: {said:?}");
+    book.disown(B, &[key(1), key(2)]);
+    assert_eq!(say(&mut book, B).running, [], "once");
+    book.pinged(B);
+    assert_eq!(say(&mut book, B).running, refs(&[1, 2]), "and again from time to time");
+    book.report_all(B);
+    assert_eq!(say(&mut book, B).running, refs(&[1, 2]), "and when it asks");
+
+    book.adopt(B, &[key(1), key(2)]);
+    book.check();
+    let said = say(&mut book, B);
+    let texts: Vec<_> = said.logs[0].lines.iter().map(|line| line.text.as_str()).collect();
+    assert_eq!((texts, said.progress.len()), (vec!["unsent", "homeless"], 1));
+    assert_eq!(result_refs(said), refs(&[2]));
+    book.finish(key(1), result(1));
+    assert_eq!(result_refs(say(&mut book, B)), refs(&[1]));
+    book.acknowledge(B, &[key(1), key(2)]);
+    assert!(book.is_flushed(B));
     book.remove(A);
     book.check();
-    book.share_out(&[B]);
-    assert!(is_told_to_reopen(&signals[1]), "someone must claim it");
-    assert_eq!(book.log(key(1), line("still here")), Logged::Taken);
+}
 
-    book.leave(B);
-    let claims = book.join(B);
-    assert_eq!((claims.running, claims.credits), (vec![key(1), key(2)], 3));
-    let said = say(&mut book, B);
-    assert_eq!((said.results.len(), said.logs[0].lines[0].text.as_str()), (1, "still here"));
+#[test]
+fn a_result_that_is_not_for_this_replica_goes_to_the_one_that_adopts_it() {
+    let (mut book, _) = book(4, &[A, B]);
+    book.join(A);
+    book.join(B);
+    assign(&mut book, A, 1);
     book.finish(key(1), result(1));
-    assert_eq!(say(&mut book, B).results.len(), 1);
+    assert_eq!(result_refs(say(&mut book, A)), refs(&[1]));
+    book.disown(A, &[key(1)]);
+    book.check();
+    assert_eq!(say(&mut book, B).running, refs(&[1]));
+    assert_eq!(say(&mut book, A).running, [], "A has just said that it is not its own");
+    book.disown(B, &[key(1)]);
+    // The old owner gets the partition back.
+    book.report_all(A);
+    assert_eq!(say(&mut book, A).running, refs(&[1]));
+    book.adopt(A, &[key(1)]);
+    assert_eq!(result_refs(say(&mut book, A)), refs(&[1]));
+    assert_eq!(book.acknowledge(A, &[key(1)]).len(), 1);
+    assert!(book.is_flushed(A) && book.is_flushed(B));
+}
+
+#[test]
+fn a_new_owner_takes_attempts_from_one_that_is_frozen() {
+    let (mut book, _) = book(4, &[A, B]);
+    book.join(A);
+    book.join(B);
+    let stop = assign(&mut book, A, 1);
+    book.report_all(B);
+    assert_eq!(say(&mut book, B).running, refs(&[1]), "A's session is open, but who knows");
+    book.adopt(B, &[key(1)]);
+    // What the old owner says when it is back does not count any more.
+    book.cancel(A, key(1));
+    book.revoke(A, &[key(1)]);
+    book.disown(A, &[key(1)]);
+    book.check();
+    assert_eq!(stop.reason(), None);
+    assert_eq!(say(&mut book, B).running, []);
+    book.finish(key(1), result(1));
+    assert_eq!((result_refs(say(&mut book, A)), result_refs(say(&mut book, B))), (vec![], refs(&[1])));
+}
+
+#[test]
+fn what_one_adopts_though_it_is_gone_here_is_handed_back() {
+    let (mut book, _) = book(4, &[A, B]);
+    book.join(A);
+    book.join(B);
+    book.adopt(B, &[key(7)]);
+    assert_eq!(say(&mut book, B).handed_back, refs(&[7]));
+
+    let stop = assign(&mut book, A, 1);
+    book.revoke(A, &[key(1)]);
+    book.leave(A);
+    book.adopt(B, &[key(1)]);
+    assert_eq!(stop.reason(), Some(StopReason::Revoked));
+    book.finish(key(1), Report::Nothing);
+    assert_eq!(say(&mut book, B).handed_back, refs(&[1]), "it was being stopped");
+    book.acknowledge(B, &[key(1), key(7)]);
+    book.check();
+    assert!(book.is_flushed(B));
+}
+
+#[test]
+fn a_hand_back_goes_to_the_owner_of_the_moment() {
+    let (mut book, _) = book(2, &[A, B]);
+    book.join(A);
+    book.join(B);
+    assign(&mut book, A, 1);
+    book.drain();
+    book.finish(key(1), Report::HandedBack);
+    assert_eq!(say(&mut book, A).handed_back, refs(&[1]));
+    assert!(!book.is_flushed(B), "B may have to hear of it");
+    book.disown(A, &[key(1)]);
+    assert_eq!(say(&mut book, B).running, refs(&[1]));
+    book.adopt(B, &[key(1)]);
+    assert_eq!(say(&mut book, B).handed_back, refs(&[1]));
+    book.acknowledge(B, &[key(1)]);
+    assert!(book.is_flushed(A) && book.is_flushed(B));
 }
 
 #[test]
@@ -242,16 +428,16 @@ fn credits_are_withheld_while_too_many_results_wait() {
             if book.seats[&A].idle == 0 {
                 break;
             }
-            assign(&mut book, A, task);
+            assert!(book.assign(A, key(task), &Arc::default()));
             book.finish(key(task), result(task));
             task += 1;
         }
-        if say(&mut book, A).credits == 0 {
+        if book.outgoing(A).credits == 0 {
             break;
         }
     }
     assert_eq!(usize::from(task), UNACKED_MAX);
-    book.acknowledge(A, (0..3).map(key));
+    book.acknowledge(A, &[0, 1, 2].map(key));
     assert_eq!(say(&mut book, A).credits, 3);
 }
 
@@ -268,7 +454,11 @@ fn a_draining_worker_takes_nothing_more() {
     assert_eq!(stop.reason(), Some(StopReason::HandedBack));
     book.finish(key(1), Report::HandedBack);
     assert_eq!(say(&mut book, A).handed_back, [key(1).to_ref()]);
-    assert_eq!(book.join(A), super::Claims { running: vec![], credits: 0 });
+    let claims = come_back(&mut book, A);
+    assert_eq!(claims, Claims { running: vec![key(1), key(2)], credits: 0 });
+    assert_eq!(say(&mut book, A).handed_back.len(), 2, "repeated until it is acknowledged");
+    book.acknowledge(A, &claims.running);
+    assert!(book.is_flushed(A));
 }
 
 #[test]

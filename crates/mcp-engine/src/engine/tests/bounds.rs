@@ -8,7 +8,7 @@ fn a_full_queue_refuses_until_a_task_ends() {
     rig.join(1, 1);
     let first = rig.submit(task(1));
     rig.submit(task(2));
-    assert_eq!(rig.apply(Command::Submit(task(3))), Err(Refused::QueueFull));
+    assert_eq!(rig.apply(Command::Submit(task(3))), Err(Refused::QueueFull { retry_after: 1_000 }));
     rig.submit(Submission { queue: queue("other"), ..task(4) });
     rig.finish(1, rig.running(first), Outcome::Succeeded);
     rig.submit(task(5));
@@ -40,9 +40,9 @@ fn the_oldest_idempotency_keys_go_first() {
 
 #[test]
 fn a_tick_fires_a_bounded_number_of_timers() {
-    let mut rig = Rig::with(Config { timers_per_tick_max: 3, idempotency_window: 2_000, ..config() });
+    let mut rig = Rig::with(Config { timers_per_tick_max: 3, ..config() });
     for id in 1..=5 {
-        let idempotency = key(&format!("k{id}"), 1);
+        let idempotency = key_for(&format!("k{id}"), 1, 2_000);
         rig.submit(Submission { not_before: 3_000, idempotency, ..task(id) });
     }
     rig.join(1, 9);
@@ -71,10 +71,10 @@ fn the_end_of_a_lease_is_worked_off_in_pieces() {
 
 #[test]
 fn nothing_is_left_of_what_is_over() {
-    let mut rig = Rig::with(Config { idempotency_window: 100, ..config() });
+    let mut rig = Rig::new();
     for id in 0..50_u32 {
         let kind = WorkKind::Handler(format!("h{id}").into());
-        let (queue, idempotency) = (queue(&format!("q{id}")), key("k", 1));
+        let (queue, idempotency) = (queue(&format!("q{id}")), key_for("k", 1, 100));
         rig.submit(Submission { queue, kind, idempotency, run_timeout: 1_000 + u64::from(id), ..task(id.into()) });
         rig.join_as(1, handler(&format!("h{id}")), 1, &[]);
         assert!(rig.finish(1, rig.running(TaskId(id.into())), Outcome::Succeeded));
@@ -95,7 +95,7 @@ fn a_batch_is_admitted_as_a_whole_or_not_at_all() {
     let with_key = |id, name: &str, hash| Submission { idempotency: key(name, hash), ..task(id) };
     let cases = [
         (vec![task(2)], Ok(())),
-        (vec![task(2), task(3)], Err((1, Refused::QueueFull))),
+        (vec![task(2), task(3)], Err((1, Refused::QueueFull { retry_after: 1_000 }))),
         (vec![with_key(2, "k", 1), with_key(3, "k", 1), task(4)], Ok(())),
         (vec![with_key(2, "k", 2)], Err((0, Refused::IdempotencyConflict(first)))),
         (vec![with_key(2, "l", 1), with_key(3, "l", 1)], Ok(())),

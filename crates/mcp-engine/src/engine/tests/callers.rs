@@ -139,10 +139,10 @@ fn a_repeat_under_an_idempotency_key_gets_the_first_task() {
 
 #[test]
 fn an_idempotency_key_is_forgotten_after_its_window() {
-    let mut rig = Rig::with(Config { idempotency_window: 100, ..config() });
-    rig.submit(Submission { idempotency: key("k", 1), ..task(1) });
+    let mut rig = Rig::new();
+    rig.submit(Submission { idempotency: key_for("k", 1, 100), ..task(1) });
     rig.now += 100; // before any tick
-    rig.submit(Submission { idempotency: key("k", 2), ..task(2) });
+    rig.submit(Submission { idempotency: key_for("k", 2, 100), ..task(2) });
     assert_eq!(rig.engine.stats().idempotency_keys, 1);
     rig.pass(100);
     assert_eq!(rig.engine.stats().idempotency_keys, 0);

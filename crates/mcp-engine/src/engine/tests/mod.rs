@@ -3,16 +3,30 @@
 mod attempts;
 mod bounds;
 mod callers;
+mod concurrency;
 mod dispatching;
+mod explaining;
+mod listing;
+mod once;
+mod partitions;
+mod placing;
+mod preempting;
+mod rates;
 mod restoring;
+mod rules;
+mod sharing;
+mod unique;
 mod workers;
 
 use super::Engine;
 use crate::types::{
-    Applied, AttemptCount, Command, Config, Effect, Failure, Idempotency, Millis, Outcome, QueueKey, Record, Refused,
-    RestoredTask, RetryPolicy, RunningAttempt, State, Submission, TaskId, Token, WorkKind, WorkerId, WorkerSpec,
+    Applied, AttemptCount, Command, Config, Dispatch, Effect, Explanation, Failure, Holder, Idempotency, Intake,
+    LabelRule, Millis, Mismatch, Operator, Outcome, Partition, Placement, QueueKey, QueueRules, QueueStats, Rate,
+    Reason, Record, Refused, Resources, RestoredTask, RetryPolicy, RunningAttempt, Saturation, State, Strategy,
+    Submission, Taint, TaskId, Token, Toleration, WorkKind, WorkerId, WorkerSpec,
 };
 
+const PARTITION: Partition = Partition(3);
 const EPOCH: u64 = 7;
 const LEASE: Millis = 1_000;
 const RUN_TIMEOUT: Millis = 5_000;
@@ -26,7 +40,7 @@ struct Rig {
 }
 
 fn config() -> Config {
-    Config { epoch: EPOCH, worker_lease: LEASE, run_timeout_grace: GRACE, lost_attempts_max: 2, ..Config::default() }
+    Config { worker_lease: LEASE, run_timeout_grace: GRACE, lost_attempts_max: 2, ..Config::default() }
 }
 
 impl Rig {
@@ -36,7 +50,7 @@ impl Rig {
 
     fn with(config: Config) -> Self {
         let mut engine = Engine::new(config);
-        engine.opened(1_000);
+        engine.opened(PARTITION, EPOCH, 1_000);
         Self { engine, now: 1_000, effects: Vec::new() }
     }
 
@@ -44,7 +58,7 @@ impl Rig {
     fn restored(tasks: impl IntoIterator<Item = RestoredTask>) -> Self {
         let mut engine = Engine::new(config());
         tasks.into_iter().for_each(|task| engine.restore(task));
-        engine.opened(1_000);
+        engine.opened(PARTITION, EPOCH, 1_000);
         engine.check();
         Self { engine, now: 1_000, effects: Vec::new() }
     }
@@ -95,6 +109,34 @@ impl Rig {
 
     fn hand_back(&mut self, worker: u64, attempt: RunningAttempt) {
         assert_eq!(self.apply(Command::HandBack { worker: WorkerId(worker), attempt }), Ok(Applied::Done));
+    }
+
+    /// Sets the rules of the queue `q`.
+    fn set(&mut self, rules: QueueRules) {
+        let command = Command::SetQueue { queue: queue("q"), partition: PARTITION, rules };
+        assert_eq!(self.apply(command), Ok(Applied::Done));
+    }
+
+    /// Submits tasks with these ids and keys to the queue `q`.
+    fn submit_keyed(&mut self, tasks: &[(u128, &str)]) {
+        for (id, key) in tasks {
+            self.submit(Submission { key: Some((*key).into()), ..task(*id) });
+        }
+    }
+
+    /// Why a task does not run.
+    fn reasons(&self, id: u128) -> Vec<Reason> {
+        self.engine.explain(TaskId(id)).expect("it is unfinished").reasons
+    }
+
+    /// Ends a running task with success, and frees its slot.
+    fn done(&mut self, id: u128) -> Vec<u128> {
+        let worker = self.engine.view(TaskId(id)).and_then(|view| view.worker).expect("it runs").0;
+        assert!(self.finish(worker, self.running(TaskId(id)), Outcome::Succeeded));
+        let mut started = self.assigned_tasks();
+        self.free(worker, 1);
+        started.extend(self.assigned_tasks());
+        started
     }
 
     /// Time passes; every timer that is due by then fires at its time.
@@ -160,11 +202,18 @@ fn queue(name: &str) -> QueueKey {
 fn task(id: u128) -> Submission {
     Submission {
         id: TaskId(id),
+        partition: PARTITION,
         queue: queue("q"),
         kind: WorkKind::Process,
         priority: 0,
+        key: None,
+        unique: None,
+        at_most_once: false,
+        placement: None,
         retry: RetryPolicy { max_attempts: 3, initial_backoff: 100, max_backoff: 1_000, multiplier: 2.0, jitter: 0.0 },
+        never_retry: [].into(),
         run_timeout: RUN_TIMEOUT,
+        submitted_at: 0,
         queue_timeout: None,
         not_before: 0,
         idempotency: None,
@@ -173,7 +222,7 @@ fn task(id: u128) -> Submission {
 
 fn restored(id: u128, state: State) -> RestoredTask {
     let (attempts, submission) = (AttemptCount::default(), task(id));
-    RestoredTask { submission, attempts, state, cancel_requested: false, void: None }
+    RestoredTask { submission, attempts, state, cancel_requested: false, void: None, started: None }
 }
 
 /// An attempt of the owner before this one.
@@ -190,9 +239,19 @@ fn handler(name: &str) -> WorkerSpec {
 }
 
 fn failed(retryable: bool) -> Outcome {
-    Outcome::Failed(Failure { code: 3001, message: "exit code 1".into(), retryable, retry_after: None })
+    Outcome::Failed(Failure {
+        code: 3001,
+        name: "EXIT".into(),
+        message: "exit code 1".into(),
+        retryable,
+        retry_after: None,
+    })
 }
 
 fn key(key: &str, body_hash: u64) -> Option<Idempotency> {
-    Some(Idempotency { key: key.into(), body_hash })
+    Some(Idempotency { key: key.into(), body_hash, window: 24 * 60 * 60 * 1_000 })
+}
+
+fn key_for(key: &str, body_hash: u64, window: Millis) -> Option<Idempotency> {
+    Some(Idempotency { key: key.into(), body_hash, window })
 }

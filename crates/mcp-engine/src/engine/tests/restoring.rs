@@ -192,8 +192,8 @@ fn idempotency_keys_survive_a_restart() {
         twice.submission.idempotency = key("twice", 3);
         engine.restore(twice);
     }
-    engine.remember(&queue("q"), key("finished", 1).unwrap(), TaskId(1), 1_500);
-    engine.opened(1_000);
+    engine.remember(&queue("q"), PARTITION, key("finished", 1).unwrap(), TaskId(1), 1_500);
+    engine.opened(PARTITION, EPOCH, 1_000);
     let mut rig = Rig { engine, now: 1_000, effects: Vec::new() };
     for (name, hash, first) in [("live", 2, 2), ("finished", 1, 1), ("twice", 3, 4)] {
         let again = Submission { idempotency: key(name, hash), ..task(9) };

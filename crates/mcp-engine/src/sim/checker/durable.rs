@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Verdict, promise};
-use crate::types::{AttemptCount, Outcome, Record, RunningAttempt, State, TaskId, Token};
+use super::{
+    super::{coverage::task_of, plan::partition_of},
+    Verdict, promise,
+};
+use crate::types::{AttemptCount, Outcome, Partition, Record, RunningAttempt, State, Submission, TaskId, Token};
 
 const NEVER: Token = Token { epoch: 0, sequence: 0 };
 
@@ -15,6 +18,8 @@ pub(in crate::sim) struct Entry {
     pub(in crate::sim) void: Token,
     pub(in crate::sim) cancel_requested: bool,
     acknowledged: bool,
+    /// Token of the attempt that is on record before it is sent out.
+    started: Option<Token>,
     /// Newest token of the attempts that were sent out, by the epoch of the sender.
     sent: BTreeMap<u64, Token>,
     results: BTreeSet<Token>,
@@ -24,20 +29,34 @@ pub(in crate::sim) struct Entry {
 #[derive(Debug, Default)]
 pub(in crate::sim) struct Durable {
     pub(in crate::sim) tasks: BTreeMap<TaskId, Entry>,
+    /// What tasks were submitted as, on record or not.
+    submitted: BTreeMap<TaskId, Submission>,
 }
 
 impl Durable {
+    /// What a task is to be submitted as.
+    pub(in crate::sim) fn know(&mut self, submission: &Submission) {
+        self.submitted.insert(submission.id, submission.clone());
+    }
+
+    /// S4: no other unfinished task has the name of this one.
+    fn name_is_free(&self, id: TaskId) -> Verdict {
+        let submission = &self.submitted[&id];
+        let same = |other: &Submission| other.queue == submission.queue && other.unique == submission.unique;
+        let unfinished = self.tasks.iter().filter(|(_, entry)| !is_final(entry.state));
+        let other = unfinished.map(|(other, _)| other).find(|other| same(&self.submitted[other]));
+        let other = other.filter(|_| submission.unique.is_some());
+        promise!(other.is_none(), "S4: {id:?} has the name of {other:?}");
+        Ok(())
+    }
+
     /// P2: one final record, and nothing after it; counts and tokens only grow.
     pub(super) fn record(&mut self, record: &Record) -> Verdict {
-        let id = match record {
-            Record::Submitted { task, .. }
-            | Record::Retry { task, .. }
-            | Record::CancelRequested { task }
-            | Record::Finished { task, .. } => *task,
-        };
+        let id = task_of(record);
         if let Record::Submitted { state, .. } = record {
             promise!(!self.tasks.contains_key(&id), "P2: {id:?} is submitted twice");
             promise!(matches!(state, State::Pending | State::Scheduled), "P2: {id:?} starts as {state:?}");
+            self.name_is_free(id)?;
             self.tasks.insert(
                 id,
                 Entry {
@@ -46,6 +65,7 @@ impl Durable {
                     void: NEVER,
                     cancel_requested: false,
                     acknowledged: false,
+                    started: None,
                     sent: BTreeMap::new(),
                     results: BTreeSet::new(),
                 },
@@ -54,14 +74,26 @@ impl Durable {
         }
         let Some(entry) = self.tasks.get_mut(&id) else { return Err(format!("P2: {record:?} of an unknown task")) };
         promise!(!is_final(entry.state), "P2: {record:?} after the end, {:?}", entry.state);
+        let submission = &self.submitted[&id];
         match record {
             Record::Retry { state, attempts, void, failure, .. } => {
+                promise!(!submission.at_most_once, "{id:?} is tried again, but runs at most once");
+                if let Some(failure) = failure {
+                    let never = submission.never_retry.iter().any(|name| **name == *failure.name);
+                    promise!(!never && failure.retryable, "S3: {id:?} is tried again after {failure:?}");
+                    let enough = attempts.failed >= submission.retry.max_attempts;
+                    promise!(!enough, "S3: {id:?} is tried again after {} failures", attempts.failed);
+                }
                 promise!(matches!(state, State::Pending | State::Retrying), "P2: {id:?} is tried again as {state:?}");
                 promise!(*void > entry.void, "P2: tokens of {id:?} do not grow: {void:?} after {:?}", entry.void);
                 promise!(!entry.cancel_requested, "P2: {id:?} is tried again though it was cancelled");
                 promise!(failure.is_some() == (*state == State::Retrying), "P2: {id:?} {state:?} with {failure:?}");
                 counts_grow(id, entry.attempts, *attempts)?;
                 (entry.state, entry.attempts, entry.void) = (*state, *attempts, *void);
+            }
+            Record::Started { token, .. } => {
+                promise!(submission.at_most_once, "{id:?} is not to run once only");
+                promise!(entry.started.replace(*token).is_none(), "{id:?} is started twice");
             }
             Record::CancelRequested { .. } => {
                 promise!(!entry.cancel_requested, "P2: {id:?} is cancelled twice");
@@ -99,6 +131,8 @@ impl Durable {
         };
         let earlier = entry.sent.range(..=attempt.token.epoch).next_back().map_or(NEVER, |(_, token)| *token);
         promise!(attempt.token > earlier, "P2: {attempt:?} is sent out after {earlier:?}");
+        let once = self.submitted[&attempt.task].at_most_once;
+        promise!(!once || entry.started == Some(attempt.token), "{attempt:?} is sent out without a record of it");
         entry.sent.insert(attempt.token.epoch, attempt.token);
         Ok(())
     }
@@ -127,6 +161,13 @@ impl Durable {
         let left: Vec<_> = self.tasks.iter().filter(|(_, entry)| !is_final(entry.state)).collect();
         promise!(left.is_empty(), "L-1: {} tasks are left, the first is {:?}", left.len(), left[0]);
         Ok(())
+    }
+
+    /// Tasks of a partition with an attempt that was sent out and is not over on record.
+    pub(super) fn perhaps_running(&self, partition: Partition) -> BTreeSet<TaskId> {
+        let its = self.tasks.iter().filter(|(id, _)| partition_of(**id) == partition);
+        let unfinished = its.filter(|(_, entry)| !is_final(entry.state));
+        unfinished.filter(|(_, entry)| entry.newest() > entry.void).map(|(id, _)| *id).collect()
     }
 
     /// Tasks on record that are not final.

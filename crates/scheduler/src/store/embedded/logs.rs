@@ -4,8 +4,11 @@ use bytes::Bytes;
 use mcp_proto::{TaskId, scheduler::v1::LogLine};
 use prost::Message as _;
 
-use super::{log_key, partition::Partition, unavailable};
-use crate::store::{Error, LOG_READ_BYTES_MAX, LogChunk, LogEnd, record::corrupt};
+use super::{key, partition::Partition};
+use crate::store::{
+    Error, LOG_READ_BYTES_MAX, LogChunk, LogEnd,
+    error::{corrupt, unavailable},
+};
 
 impl Partition {
     pub(super) fn read_logs(&self, id: TaskId, after_seq: u64, lines_max: usize) -> Result<Vec<LogLine>, Error> {
@@ -17,7 +20,9 @@ impl Partition {
         };
         let mut lines = Vec::new();
         let mut bytes = 0;
-        for item in self.keyspaces.logs.range(log_key(id, begin)..=log_key(id, u64::MAX)) {
+        for item in
+            self.shared.keyspaces.logs.range(key::log(self.number, id, begin)..=key::log(self.number, id, u64::MAX))
+        {
             let value = item.value().map_err(|error| unavailable("read", error))?;
             for line in decode(id, &value)?.lines.into_iter().filter(|line| line.seq >= wanted) {
                 if lines.len() >= lines_max || bytes > LOG_READ_BYTES_MAX {
@@ -38,7 +43,9 @@ impl Partition {
 
     /// The last chunk that begins at line `seq` or before it.
     fn last_chunk(&self, id: TaskId, seq: u64) -> Result<Option<LogChunk>, Error> {
-        let Some(item) = self.keyspaces.logs.range(log_key(id, 0)..=log_key(id, seq)).next_back() else {
+        let Some(item) =
+            self.shared.keyspaces.logs.range(key::log(self.number, id, 0)..=key::log(self.number, id, seq)).next_back()
+        else {
             return Ok(None);
         };
         let value = item.value().map_err(|error| unavailable("read", error))?;

@@ -1,136 +1,54 @@
-//! A handle to one partition: commits and their fence.
+//! A handle to one partition.
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicU64, Ordering},
 };
 
 use bytes::Bytes;
-use fjall::{OwnedWriteBatch, PersistMode};
 use mcp_proto::{TaskId, scheduler::v1::LogLine};
-use prost::Message as _;
 
-use super::{Blob, Fence, Keyspaces, Newest, Shared, blob_key, key_key, log_key, task_key};
+use super::shared::Shared;
 use crate::store::{
-    Error, Fixed, ListQuery, Loaded, LogEnd, Moving, Page, PartitionStore, SPEC_INLINE_MAX, Stored, Swept, Write,
-    record::KeyValue,
+    Error, ListQuery, Loaded, LogEnd, Page, PartitionStore, Stored, Swept, Table, Ticket, ToRun, Write,
 };
 
 /// One opening of one partition.
+#[derive(Debug)]
 pub(super) struct Partition {
     pub(super) shared: Arc<Shared>,
-    pub(super) keyspaces: Keyspaces,
+    pub(super) number: u32,
     /// Where the next sweep goes on; tasks that finished late stay behind it for another round.
     pub(super) sweep_at: Mutex<Option<TaskId>>,
-    /// Tables of `open` after the last whole compaction.
-    pub(super) open_tables: AtomicUsize,
-    number: u32,
-    fence: Arc<Fence>,
     opening: u64,
     epoch: AtomicU64,
 }
 
 impl Partition {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        number: u32,
-        fence: Arc<Fence>,
-        epoch: u64,
-        opening: u64,
-        keyspaces: Keyspaces,
-    ) -> Self {
-        let (open_tables, epoch) = (AtomicUsize::new(0), AtomicU64::new(epoch));
-        Self { shared, keyspaces, sweep_at: Mutex::new(None), open_tables, number, fence, opening, epoch }
-    }
-
-    /// An empty batch of writes with room for `len`.
-    pub(super) fn batch(&self, len: usize) -> OwnedWriteBatch {
-        OwnedWriteBatch::with_capacity(self.shared.database.clone(), len)
-    }
-
-    /// Writes a batch unless the partition was opened again.
-    pub(super) fn write(&self, batch: OwnedWriteBatch, mode: Option<PersistMode>) -> Result<(), Error> {
-        let newest = self.fence.lock();
-        self.check(&newest)?;
-        batch.durability(mode).commit().map_err(|error| self.shared.failed("commit", error))
-    }
-
-    fn check(&self, newest: &Newest) -> Result<(), Error> {
-        // Openings are counted in one process, which the lock on the folder makes the only one.
-        if newest.openings == self.opening {
-            return Ok(());
-        }
-        Err(Error::Fenced { epoch: self.epoch.load(Ordering::Relaxed), newest: newest.epoch })
-    }
-
-    fn put(&self, batch: &mut OwnedWriteBatch, scratch: &mut Vec<u8>, write: &Write) {
-        let Keyspaces { open, done, blobs, keys, logs } = &self.keyspaces;
-        match write {
-            Write::Submitted { id, fixed, whole, moving, key } => {
-                batch.insert(open, task_key(*id), record(scratch, fixed, moving));
-                if let Some(whole) = whole {
-                    batch.insert(blobs, blob_key(*id, Blob::Spec), &whole[..]);
-                }
-                if let Some(key) = key {
-                    let value = KeyValue {
-                        namespace: key.namespace.clone(),
-                        queue: key.queue.clone(),
-                        key: key.key.clone(),
-                        body_hash: key.body_hash,
-                    };
-                    batch.insert(keys, key_key(key.forget_at, key.task), value.encode_to_vec());
-                }
-            }
-            Write::Updated { id, fixed, moving } => {
-                batch.insert(open, task_key(*id), record(scratch, fixed, moving));
-            }
-            Write::Finished { id, fixed, moving } => {
-                batch.remove(open, task_key(*id));
-                let record = match &moving.output {
-                    Some(output) if output.len() > SPEC_INLINE_MAX => {
-                        batch.insert(blobs, blob_key(*id, Blob::Output), &output[..]);
-                        let apart = Moving { output: None, output_apart: true, ..moving.clone() };
-                        record(scratch, fixed, &apart)
-                    }
-                    _ => record(scratch, fixed, moving),
-                };
-                batch.insert(done, task_key(*id), record);
-            }
-            Write::Logs { id, chunk } => {
-                let first = chunk.lines.first().map_or(0, |line| line.seq);
-                batch.insert(logs, log_key(*id, first), chunk.encode_to_vec());
-            }
-        }
+    pub(super) fn new(shared: Arc<Shared>, number: u32, epoch: u64, opening: u64) -> Self {
+        Self { shared, number, sweep_at: Mutex::new(None), opening, epoch: AtomicU64::new(epoch) }
     }
 }
 
 impl PartitionStore for Partition {
+    fn ticket(&self) -> Ticket {
+        Ticket { partition: self.number, epoch: self.epoch.load(Ordering::Relaxed), opening: self.opening }
+    }
+
     fn advance(&self, epoch: u64) -> Result<(), Error> {
-        let mut newest = self.fence.lock();
-        self.check(&newest)?;
-        if epoch < newest.epoch {
-            return Err(Error::Fenced { epoch, newest: newest.epoch });
-        }
-        self.shared.record_epoch(self.number, epoch)?;
-        newest.epoch = epoch;
+        self.shared.advance(self.ticket(), epoch)?;
         self.epoch.store(epoch, Ordering::Relaxed);
         Ok(())
     }
 
     fn commit(&self, writes: &[Write]) -> Result<(), Error> {
-        if writes.is_empty() {
-            return Ok(());
-        }
-        let mut batch = self.batch(writes.len() * 2);
-        let mut scratch = Vec::new();
-        for write in writes {
-            self.put(&mut batch, &mut scratch, write);
-        }
-        self.write(batch, Some(PersistMode::SyncData))
+        self.shared.commit(&[(self.ticket(), writes)])
     }
 
     fn load(&self, now: u64, visit: &mut dyn FnMut(Loaded)) -> Result<(), Error> {
-        self.load_all(now, visit)
+        self.load_entries(visit)?;
+        self.load_tasks(visit)?;
+        self.load_keys(now, visit)
     }
 
     fn get(&self, id: TaskId) -> Result<Option<Stored>, Error> {
@@ -139,6 +57,19 @@ impl PartitionStore for Partition {
 
     fn spec(&self, id: TaskId) -> Result<Option<Bytes>, Error> {
         self.read_spec(id)
+    }
+
+    fn to_run(&self, ids: &[TaskId], bytes_max: usize) -> Result<Vec<Option<ToRun>>, Error> {
+        let (mut tasks, mut bytes) = (Vec::new(), 0);
+        for id in ids {
+            let task = self.read_to_run(*id)?;
+            bytes += task.as_ref().map_or(0, |task| task.spec.len());
+            tasks.push(task);
+            if bytes >= bytes_max {
+                break;
+            }
+        }
+        Ok(tasks)
     }
 
     fn list(&self, query: &ListQuery) -> Result<Page, Error> {
@@ -153,25 +84,23 @@ impl PartitionStore for Partition {
         self.read_log_end(id)
     }
 
+    fn entry(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, Error> {
+        self.read_entry(table, key)
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, Error> {
+        self.scan_entries(table, prefix, after, limit)
+    }
+
     fn sweep(&self, now: u64, finished_before: u64) -> Result<Swept, Error> {
         let swept = self.sweep_some(now, finished_before)?;
-        self.compact_open()?;
+        self.shared.compact_open()?;
         Ok(swept)
     }
-}
-
-impl std::fmt::Debug for Partition {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Partition")
-            .field("number", &self.number)
-            .field("opening", &self.opening)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A task's record, built in `scratch`.
-fn record(scratch: &mut Vec<u8>, fixed: &Fixed, moving: &Moving) -> fjall::Slice {
-    scratch.clear();
-    Stored::encode(fixed, moving, scratch);
-    fjall::Slice::from(&scratch[..])
 }
