@@ -1,7 +1,7 @@
 //! What the scheduler measures: every name and label value.
 //!
 //! Names are OpenTelemetry's: in Prometheus' text `.` becomes `_`, a unit of `s` adds `_seconds`, and a counter `_total`.
-//! A queue's label is `namespace/queue`; the first [`QUEUE_LABELS_MAX`] queues get one, the rest share `other`.
+//! A queue's label is `namespace/queue`; the first `QUEUE_LABELS_MAX` queues get one, the rest share `other`.
 
 mod tally;
 
