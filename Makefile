@@ -17,7 +17,7 @@ test: ## run every test (installs etcd for them when it is missing and may be)
 nightly: ## the long tests: 10,000 seeds of every simulation, five minutes of faults on real processes
 	scripts/setup.sh
 	SEEDS=10000 $(CARGO) test --locked -p mcp-engine -p mcp-cron -p mcp-flow sim
-	SEEDS=1000 $(CARGO) test --locked -p scheduler --lib sim
+	SEEDS=10000 $(CARGO) test --locked -p scheduler --lib sim
 	MCP_CHAOS_SECONDS=300 $(CARGO) test --locked -p mcp --test it chaos -- --nocapture
 
 lint: ## formatting, clippy, protobuf and compose files, crate edges, file sizes, documentation
