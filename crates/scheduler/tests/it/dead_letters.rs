@@ -171,8 +171,8 @@ async fn a_replay_is_a_new_task_made_once() {
     };
     let id = scheduler.submit(spec.clone()).await;
     let attempt = worker.assigned().await.attempt.unwrap();
-    worker.finish(attempt, failure(Code::HandlerFailed, "boom")).await;
-    drop(worker);
+    worker.finish_last(attempt, failure(Code::HandlerFailed, "boom")).await;
+    drop(worker); // it has no free slot, so the replay waits, also while the scheduler does not know that it is gone
     let first = replay(&scheduler, "q", these(&[&id])).await;
     assert_eq!((first.errors.len(), first.more, first.replayed[0].task_id.as_str()), (0, false, id.as_str()));
     let new = first.replayed[0].new_task_id.clone();

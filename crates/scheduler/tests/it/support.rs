@@ -274,8 +274,17 @@ impl Worker {
 
     /// Reports a result, grants the slot again, and waits for the acknowledgement.
     pub(crate) async fn finish(&mut self, attempt: AttemptRef, outcome: Outcome) {
+        self.end(attempt, outcome, 1).await;
+    }
+
+    /// As [`finish`](Self::finish), but takes no other task for it.
+    pub(crate) async fn finish_last(&mut self, attempt: AttemptRef, outcome: Outcome) {
+        self.end(attempt, outcome, 0).await;
+    }
+
+    async fn end(&mut self, attempt: AttemptRef, outcome: Outcome, credits: u32) {
         let result = AttemptResult { attempt: Some(attempt.clone()), outcome: Some(outcome), exit_code: None };
-        self.send(OpenSessionRequest { results: vec![result], credits: 1, ..OpenSessionRequest::default() }).await;
+        self.send(OpenSessionRequest { results: vec![result], credits, ..OpenSessionRequest::default() }).await;
         while self.acknowledged().await != attempt {}
     }
 
