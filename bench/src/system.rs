@@ -25,6 +25,11 @@ pub(crate) fn program(named: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     Ok(program)
 }
 
+/// Seconds after which a system without load must have come to rest.
+const SETTLE_SECONDS_MAX: u32 = 60;
+/// Processor time in a second below which it has.
+const IDLE_CPU_MAX: Duration = Duration::from_millis(50);
+
 /// Where tasks are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StoreKind {
@@ -149,6 +154,18 @@ impl System {
         let ticks = times.next().context("no utime")?? + times.next().context("no stime")??;
         // Linux counts in hundredths of a second on every platform that we run on.
         Ok(Duration::from_millis(ticks * 10))
+    }
+
+    /// Waits until it has nothing more to do on its own account, such as the store's compactions.
+    pub(crate) async fn settles(&self) -> anyhow::Result<()> {
+        for _ in 0..SETTLE_SECONDS_MAX {
+            let before = self.cpu()?;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if self.cpu()? - before < IDLE_CPU_MAX {
+                return Ok(());
+            }
+        }
+        bail!("mcp dev is still busy after {SETTLE_SECONDS_MAX} s without any load")
     }
 
     /// Commits of the store so far.

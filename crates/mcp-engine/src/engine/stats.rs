@@ -65,6 +65,12 @@ impl Engine {
         })
     }
 
+    /// The queue of an unfinished task.
+    pub fn queue(&self, task: TaskId) -> Option<&QueueKey> {
+        let slot = self.tasks.find(task)?;
+        Some(&self.board.queues.at(self.queue_of(slot)).key)
+    }
+
     /// How much the engine holds. O(workers).
     pub fn stats(&self) -> Stats {
         let counts = self.tasks.counts();

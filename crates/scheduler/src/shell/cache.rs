@@ -39,14 +39,28 @@ pub(super) struct Cache {
     bytes_max: usize,
 }
 
+impl Waiting {
+    /// When the next attempt is due, or was due; milliseconds since 1970.
+    pub(super) fn due_at(&self, id: TaskId) -> u64 {
+        match &self.moving {
+            Some(moving) => moving.not_before,
+            None => self.fixed.not_before().max(id.unix_ms()),
+        }
+    }
+}
+
 impl Cache {
     /// A cache of at most `bytes_max` bytes.
     pub(super) fn new(bytes_max: usize) -> Self {
         Self { entries: HashMap::new(), order: VecDeque::new(), bytes: 0, bytes_max }
     }
 
-    /// Keeps a task if there is room, or can be made by dropping old ones.
+    /// Keeps a task if there is room, or can be made by dropping old ones. Not one that is due only when it would be
+    /// old: a backlog of delayed tasks must not crowd out those that run now.
     pub(super) fn insert(&mut self, id: TaskId, waiting: Waiting, now: u64) {
+        if waiting.due_at(id) > now + STALE_AFTER_MS {
+            return;
+        }
         let size = size_of_entry(&waiting);
         while self.bytes + size > self.bytes_max {
             match self.order.front() {
@@ -133,6 +147,17 @@ mod tests {
         assert_eq!(kept(&cache), [1, 2, 5]);
         cache.insert(id(7), waiting(), STALE_AFTER_MS);
         assert_eq!(kept(&cache), [2, 5, 7]);
+    }
+
+    #[test]
+    fn a_task_that_is_due_much_later_takes_no_room() {
+        let mut cache = Cache::new(1 << 20);
+        let delayed =
+            |not_before| Waiting { fixed: Fixed::encode(TaskSpec::default(), 0, not_before, "", None).0, ..waiting() };
+        cache.insert(id(1), delayed(1_000 + STALE_AFTER_MS), 1_000);
+        cache.insert(id(2), delayed(1_001 + STALE_AFTER_MS), 1_000);
+        assert!(cache.get(id(1)).is_some() && cache.get(id(2)).is_none());
+        assert_eq!(cache.order.len(), 1);
     }
 
     #[test]

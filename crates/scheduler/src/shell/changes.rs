@@ -37,9 +37,9 @@ impl Shell {
         if !self.hub.has_watches() {
             return Ok(());
         }
-        let queue = match &context.waiting {
-            Some((new, waiting)) if *new == id => waiting.queue.clone(),
-            _ => self.queue_of(id)?,
+        let queue = match context.ended_in.take_if(|(of, _)| *of == id) {
+            Some((_, queue)) => queue,
+            None => self.queue_of(id)?,
         };
         let state = wire_state(state);
         let error = context.error.as_ref().filter(|(of, _)| *of == id).map(|(_, error)| error.clone());
@@ -57,16 +57,13 @@ impl Shell {
         Ok(())
     }
 
-    /// The queue of an unfinished task, or of one that ends with this batch.
+    /// The queue of a task. It is read only when the task is not among the unfinished ones any more.
     ///
     /// # Errors
     /// The store failed.
     pub(super) fn queue_of(&mut self, id: TaskId) -> Result<QueueKey, store::Error> {
-        if let Some(queue) = self.live.get(&id).and_then(|live| live.queue.clone()) {
-            return Ok(queue);
-        }
-        if let Some(waiting) = self.cache.get(id) {
-            return Ok(waiting.queue.clone());
+        if let Some(queue) = self.engine.queue(engine_id(id)) {
+            return Ok(queue.clone());
         }
         let head = self.record(id, None)?.0.head()?;
         Ok(self.names.queue(&head.namespace, &head.queue))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mcp_engine::{Applied, Command, Effect, Record, Refused, RunningAttempt, Token, WorkerId};
+use mcp_engine::{Applied, Command, Effect, QueueKey, Record, Refused, RunningAttempt, Token, WorkerId};
 use mcp_proto::{TaskId, common::v1::Error as WireError};
 
 use super::{
@@ -34,16 +34,10 @@ pub(super) struct Context<'a> {
     pub(super) waiting: Option<(TaskId, Waiting)>,
     /// The task that was dispatched last.
     pub(super) dispatched: Option<TaskId>,
+    /// The task of the last record, when it ended, and its queue: the engine has forgotten both.
+    pub(super) ended_in: Option<(TaskId, QueueKey)>,
     /// Why the task of the last record failed.
     pub(super) error: Option<(TaskId, WireError)>,
-}
-
-/// When the next attempt of a waiting task was due.
-fn due_at(id: TaskId, waiting: &Waiting) -> u64 {
-    match &waiting.moving {
-        Some(moving) => moving.not_before,
-        None => waiting.fixed.not_before().max(id.unix_ms()),
-    }
 }
 
 impl Shell {
@@ -114,7 +108,7 @@ impl Shell {
         let waiting = new.or_else(|| self.cache.take(id)).or_else(|| self.retried_at_once(id));
         let mut live = self.live(worker, attempt.token, number);
         if let Some(waiting) = waiting {
-            let due = due_at(id, &waiting);
+            let due = waiting.due_at(id);
             self.staging.tally.of(&waiting.queue).started(self.now.saturating_sub(due));
             live.fixed = Some(waiting.fixed);
             live.queue = Some(waiting.queue);

@@ -199,6 +199,7 @@ impl Shell {
         counts.ran(ran);
         self.staging.bytes += fixed.len() + moving.output.as_ref().map_or(0, bytes::Bytes::len);
         self.note_end(id, &fixed, &moving)?;
+        context.ended_in = Some((id, queue));
         self.staging.writes.push(self.hosted.partition_of(id), Write::Finished { id, fixed, moving });
         self.staging.live.push(LiveChange::End(id));
         self.staging.ended.push(id);

@@ -1,6 +1,7 @@
 //! The loop, asked directly: what depends on the order of requests.
 
 mod once;
+mod reads;
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,9 +27,16 @@ async fn start() -> (Handle, oneshot::Receiver<End>, TempDir) {
 }
 
 async fn start_on(store: Arc<dyn Store>) -> (Handle, oneshot::Receiver<End>) {
+    let (handle, end, _hub) = start_watched(store).await;
+    (handle, end)
+}
+
+/// The same with the hub, for watches.
+async fn start_watched(store: Arc<dyn Store>) -> (Handle, oneshot::Receiver<End>, Arc<Hub>) {
     let settings = Arc::new(Settings::default());
+    let hub = Hub::new(&settings);
     let parts = Parts {
-        hub: Hub::new(&settings),
+        hub: Arc::clone(&hub),
         settings,
         metrics: Metrics::new(),
         clock: Clock::start(),
@@ -38,7 +46,7 @@ async fn start_on(store: Arc<dyn Store>) -> (Handle, oneshot::Receiver<End>) {
     let opening = handle.clone();
     let open = move || (0..PARTITIONS).try_for_each(|n| opening.open_blocking(&*store, n, 1, 0).map(drop));
     tokio::task::spawn_blocking(open).await.unwrap().unwrap();
-    (handle, end)
+    (handle, end, hub)
 }
 
 async fn submit(handle: &Handle) {
