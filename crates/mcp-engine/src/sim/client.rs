@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use dice::Dice;
+
 use super::{
     checker::{Verdict, promise},
-    dice::Dice,
     plan::{FAULTS_END, START, partition_of},
     world::{Event, World},
 };
