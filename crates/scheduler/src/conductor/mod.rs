@@ -13,6 +13,7 @@
 //! `schedules` and `workflows` are the two parts that decide; everything else here is common to both.
 
 mod batch;
+mod faults;
 mod item;
 mod kept;
 mod notices;
@@ -40,7 +41,12 @@ pub(crate) use self::{
     wire::{Message, end_of, end_to_wire, ended_of, item_of_submit},
     workflows::{Command as WorkflowCommand, Control, StartedRun},
 };
-use self::{notices::Notices, schedules::Schedules, workflows::Workflows};
+use self::{
+    faults::{Fault, is_planted},
+    notices::Notices,
+    schedules::Schedules,
+    workflows::Workflows,
+};
 use crate::{
     config::Settings,
     error::Error,
@@ -173,7 +179,9 @@ impl Conductor {
             for ended in ends {
                 let home = ended.item.home();
                 if !stage.is_open(home) {
-                    stage.report(&ended);
+                    if !is_planted(Fault::EndNotReported) {
+                        stage.report(&ended);
+                    }
                     continue;
                 }
                 match ended.item {

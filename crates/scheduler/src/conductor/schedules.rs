@@ -11,6 +11,7 @@ use mcp_proto::{Code, Error as WireError, TaskId, common::v1::Error as CommonErr
 use super::{
     Reply,
     batch::{Ended, Later},
+    faults::{Fault, is_planted},
     item::{Item, home_of_schedule},
     kept::{FireEntry, Kept, Target},
     stage::{NotStarted, Stage},
@@ -133,7 +134,8 @@ impl Schedules {
         let mut gone = Vec::new();
         for (_, run) in self.book.runs(Partition(partition)) {
             let task = TaskId::from_u128(run.task.0);
-            if !workflows.has(task) && stage.is_gone(partition, task)? {
+            let is_workflow = workflows.has(task) && !is_planted(Fault::WorkflowsTakenForOver);
+            if !is_workflow && stage.is_gone(partition, task)? {
                 gone.push(run.task);
             }
         }
@@ -234,7 +236,10 @@ impl Schedules {
                 });
                 stage.answer(Later::new(reply, answer));
             }
-            Command::Backfill { id, from, to, known, reply } => {
+            Command::Backfill { id, from, to, mut known, reply } => {
+                if is_planted(Fault::BackfillBlind) {
+                    known.ran.clear();
+                }
                 let answer = match self.book.backfill(now, &id, from, to, &known, &mut self.effects) {
                     Err(mcp_cron::Error::LedgerStale { .. }) => Ok(None),
                     done => done.map(Some).map_err(refused),

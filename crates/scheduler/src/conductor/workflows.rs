@@ -29,6 +29,7 @@ use self::{
 use super::{
     Item, Reply,
     batch::{Ended, Later},
+    faults::{Fault, is_planted},
     stage::{NotStarted, Stage},
 };
 use crate::{
@@ -157,6 +158,9 @@ impl Workflows {
 
     /// Takes what an entry of a partition says that is being loaded.
     pub(super) fn restore(&mut self, partition: u16, found: Found) {
+        if matches!(found, Found::Step(_)) && is_planted(Fault::StepsNotRestored) {
+            return;
+        }
         self.loading.entry(partition).or_default().take(found);
     }
 
@@ -359,7 +363,9 @@ impl Workflows {
         }
         acts::write(stage, partition, records::put_fixed(run, fixed));
         if let Some(key) = self.keys.add(&plan.extra, body_hash, run, partition, now) {
-            acts::write(stage, partition, key.write());
+            if !is_planted(Fault::KeyNotKept) {
+                acts::write(stage, partition, key.write());
+            }
         }
         self.carry_out(stage)?;
         Ok(Ok(StartedRun { id, deduplicated: false }))

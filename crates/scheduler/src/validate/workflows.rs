@@ -25,7 +25,7 @@ use super::{
     queries::{CANCEL_REASON_BYTES_MAX, check_names, fnv, wait_of},
     spec::{KEY_BYTES_MAX, NAME_DEFAULT, Root, fault_of_labels, normalise},
 };
-use crate::workflow::{Brief, Extra, Fire, Plan, RunStates, at_home, records};
+use crate::workflow::{Brief, Extra, Fire, Plan, RunStates, at_home, records, workflow_id as workflow_of};
 
 /// A checked workflow without an id.
 #[derive(Debug)]
@@ -52,9 +52,10 @@ pub(crate) struct Earlier {
 }
 
 impl NewRun {
-    /// Hash of its home, for its id.
+    /// Hash of its home, for its id: that of its queue; of a repeated run, that of the first one, which a schedule may
+    /// have started in its own partition.
     pub(crate) fn home(&self) -> u16 {
-        self.plan.extra.home()
+        self.earlier.as_ref().map_or_else(|| self.plan.extra.home(), |earlier| workflow_of(earlier.view.run.id).home())
     }
 
     /// Bytes it takes while it waits for the loop, about.

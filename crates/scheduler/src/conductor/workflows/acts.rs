@@ -11,6 +11,7 @@ use crate::{
     conductor::{
         Item,
         batch::{End, Ended},
+        faults::{Fault, is_planted},
         stage::Stage,
     },
     store::{self, StepOf, Write},
@@ -91,7 +92,8 @@ impl Workflows {
         let Some(facts) = self.facts.remove(&run) else { return };
         let brief = Brief::of(&view.run, view.steps_ended(), &facts.cancel_reason);
         let expires_ms = stage.now().saturating_add(self.retention_ms);
-        for record in records::finish(view, &facts.cancel_reason, &brief, expires_ms) {
+        let kept = if is_planted(Fault::FinalRunKept) { 2 } else { 0 };
+        for record in records::finish(view, &facts.cancel_reason, &brief, expires_ms).into_iter().skip(kept) {
             write(stage, facts.partition, record);
         }
         self.former.extend(former.into_iter().map(|(step, item)| (facts.partition, run, step, item)));
