@@ -1,5 +1,6 @@
 //! The loop, asked directly: what depends on the order of requests.
 
+mod closing;
 mod once;
 
 use std::{sync::Arc, time::Duration};
@@ -26,6 +27,15 @@ async fn start() -> (Handle, oneshot::Receiver<End>, TempDir) {
 }
 
 async fn start_on(store: Arc<dyn Store>) -> (Handle, oneshot::Receiver<End>) {
+    let (handle, end) = launch(&store);
+    let opening = handle.clone();
+    let open = move || (0..PARTITIONS).try_for_each(|n| opening.open_blocking(&*store, n, 1, 0).map(drop));
+    tokio::task::spawn_blocking(open).await.unwrap().unwrap();
+    (handle, end)
+}
+
+/// A loop without partitions.
+fn launch(store: &Arc<dyn Store>) -> (Handle, oneshot::Receiver<End>) {
     let settings = Arc::new(Settings::default());
     let parts = Parts {
         hub: Hub::new(&settings),
@@ -34,11 +44,7 @@ async fn start_on(store: Arc<dyn Store>) -> (Handle, oneshot::Receiver<End>) {
         clock: Clock::start(),
         errands: tokio::sync::mpsc::channel(1).0,
     };
-    let (handle, end) = super::start(parts, Arc::clone(&store)).unwrap();
-    let opening = handle.clone();
-    let open = move || (0..PARTITIONS).try_for_each(|n| opening.open_blocking(&*store, n, 1, 0).map(drop));
-    tokio::task::spawn_blocking(open).await.unwrap().unwrap();
-    (handle, end)
+    super::start(parts, Arc::clone(store)).unwrap()
 }
 
 async fn submit(handle: &Handle) {
