@@ -93,6 +93,15 @@ impl Engine {
         Ok(self.tasks.find(submission.id).map(|_| Found::Before(submission.id)))
     }
 
+    /// The unfinished task that a submit would be merged into at `now`: the one that has its unique name, unless an earlier
+    /// submit under its idempotency key is remembered. Changes nothing.
+    pub fn merges_into(&self, now: Millis, submission: &Submission) -> Option<TaskId> {
+        let now = self.now.max(now);
+        let idempotency = submission.idempotency.as_ref();
+        let is_known = idempotency.is_some_and(|key| self.remembered(now, submission, key).is_some());
+        if is_known { None } else { self.same_name(submission) }
+    }
+
     /// What is remembered under a submission's idempotency key.
     pub(super) fn remembered(
         &self,

@@ -72,7 +72,9 @@ fn the_key_of_a_submit_that_finds_a_name_is_that_tasks_from_then_on() {
     let first = rig.submit(named(1, "a"));
     let again = |id, hash| Submission { idempotency: key("k", hash), ..named(id, "a") };
     let found = Ok(Applied::Submitted { id: first, deduplicated: true });
+    assert_eq!(rig.engine.merges_into(rig.now, &again(2, 1)), Some(first));
     assert_eq!(rig.apply(Command::Submit(again(2, 1))), found);
+    assert_eq!(rig.engine.merges_into(rig.now, &again(3, 1)), None, "its key leads to it");
     assert_eq!(rig.records(), [Record::Merged { task: first, submitted: TaskId(2) }]);
     assert_eq!(rig.apply(Command::Submit(again(3, 2))), Err(Refused::IdempotencyConflict(first)));
     rig.join(1, 1);
