@@ -24,7 +24,7 @@ mod stage;
 mod wire;
 mod workflows;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, mem, sync::Arc};
 
 use mcp_proto::TaskId;
 use tokio::sync::{mpsc, oneshot};
@@ -50,6 +50,7 @@ use self::{
 use crate::{
     config::Settings,
     error::Error,
+    metrics::Conducted,
     store::{self, Entry, Table},
     validate::NewTask,
     workflow::{Showing, records::Found},
@@ -93,6 +94,8 @@ pub(crate) struct Conductor {
     notices: Notices,
     /// What partitions hold that are being loaded.
     loading: HashMap<u16, Vec<Entry>>,
+    /// Schedules and workflows, as they were counted last.
+    sizes: (usize, usize),
 }
 
 impl Conductor {
@@ -103,6 +106,7 @@ impl Conductor {
             workflows: Workflows::new(&settings, showing),
             notices: Notices::new(errands),
             loading: HashMap::new(),
+            sizes: (0, 0),
             settings,
         }
     }
@@ -216,9 +220,16 @@ impl Conductor {
         self.next_tick().into_iter().chain(self.notices.next_timer()).min()
     }
 
-    /// Shows what is durable now. The workflows that are final with it come back.
-    pub(crate) fn committed(&mut self) -> Vec<TaskId> {
-        self.workflows.committed()
+    /// Shows what is durable now: the workflows that are final with it, and what is to be counted.
+    pub(crate) fn committed(&mut self) -> (Vec<TaskId>, Conducted) {
+        let counts = mem::take(&mut self.schedules.counts).plus(mem::take(&mut self.workflows.counts));
+        (self.workflows.committed(), counts)
+    }
+
+    /// How many schedules and unfinished workflows there are, when that has changed since it was asked.
+    pub(crate) fn changed_sizes(&mut self) -> Option<(usize, usize)> {
+        let sizes = (self.schedules.len(), self.workflows.len());
+        (mem::replace(&mut self.sizes, sizes) != sizes).then_some(sizes)
     }
 
     /// Sends errands whose notices are durable and due.

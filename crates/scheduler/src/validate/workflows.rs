@@ -87,17 +87,21 @@ pub(crate) fn check_workflow(workflow: Option<WorkflowSpec>, trace: &str) -> Res
     Ok(NewRun::of(plan(spec)?, trace, body_hash, None))
 }
 
-/// Checks a workflow that a schedule starts.
+/// Checks a workflow that a schedule in `namespace` starts.
 ///
 /// # Errors
 /// As [`check_workflow`].
-pub(crate) fn scheduled_workflow(mut spec: WorkflowSpec, fire: Fire) -> Result<NewRun, Error> {
-    fill(&mut spec.namespace, &fire.namespace);
+pub(crate) fn scheduled_plan(mut spec: WorkflowSpec, namespace: &str) -> Result<Plan, Error> {
+    fill(&mut spec.namespace, namespace);
     fill(&mut spec.queue, NAME_DEFAULT);
     spec.idempotency_key.clear(); // the fire time is what makes it one of its kind
-    let mut plan = plan(spec)?;
+    plan(spec)
+}
+
+/// The workflow for one fire time of a schedule.
+pub(crate) fn scheduled_workflow(mut plan: Plan, fire: Fire) -> NewRun {
     plan.extra.fire = Some(fire);
-    Ok(NewRun::of(plan, "", 0, None))
+    NewRun::of(plan, "", 0, None)
 }
 
 /// Checks a run of a final workflow, perhaps in a newer version, which has the same home.

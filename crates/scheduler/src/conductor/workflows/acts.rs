@@ -62,7 +62,10 @@ impl Workflows {
         let Some(facts) = self.facts.get(&item.run) else { return Ok(()) };
         let now = stage.now();
         let refusal = match task_of(task, &facts.extra) {
-            Ok(spec) => {
+            Ok(mut spec) => {
+                if spec.name.is_empty() {
+                    facts.step_name(item.step).clone_into(&mut spec.name);
+                }
                 let step = StepOf {
                     workflow: item.run.0.to_be_bytes(),
                     step: item.step,
@@ -96,6 +99,12 @@ impl Workflows {
         for record in records::finish(view, &facts.cancel_reason, &brief, expires_ms).into_iter().skip(kept) {
             write(stage, facts.partition, record);
         }
+        let state = match view.run.state {
+            RunState::Succeeded => "succeeded",
+            RunState::Cancelled => "cancelled",
+            _ => "failed",
+        };
+        self.counts.ended.push((state, stage.now().saturating_sub(view.run.created)));
         self.former.extend(former.into_iter().map(|(step, item)| (facts.partition, run, step, item)));
         self.touched.insert(run);
         self.ended.push(workflow_id(run));
