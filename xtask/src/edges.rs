@@ -23,6 +23,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("log-report", EVERYTHING),
     ("mcp-bench", &["mcp", "mcp-client", "mcp-coord", "mcp-proto", TESTKIT]),
     ("testkit", &[]),
+    ("dice", &[]),
     ("xtask", &[]),
     ("protoc-shim", &[]),
 ];
@@ -45,6 +46,9 @@ const EVERYTHING: &[&str] = &[
 
 /// What tests share: a development dependency of anything but the tools. The benchmarks start servers with it too.
 const TESTKIT: &str = "testkit";
+
+/// What simulations share: a development dependency, too.
+const DICE: &str = "dice";
 
 /// Crates from outside that only some may use: the crate, and who.
 const RESERVED: &[(&str, &[&str])] = &[("etcd-client", &["mcp-coord"])];
@@ -71,7 +75,7 @@ fn faults_of(package: &Package) -> Vec<String> {
         let name = dependency.name.as_str();
         let fits = if !dependency.is_ours {
             !is_reserved(name, &package.name) && !is_forbidden(name, &package.name)
-        } else if name == TESTKIT {
+        } else if name == TESTKIT || name == DICE {
             dependency.kind == Kind::Dev || allowed.contains(&name)
         } else {
             // A crate may name itself for its tests, to switch features on.
@@ -113,6 +117,7 @@ mod tests {
             ("mcp-chassis", "mcp-coord", Kind::Normal, OURS),
             ("mcp", "gateway", Kind::Normal, OURS),
             ("gateway", "testkit", Kind::Dev, OURS),
+            ("mcp-engine", "dice", Kind::Dev, OURS),
             ("mcp-bench", "testkit", Kind::Normal, OURS),
             ("mcp-coord", "mcp-coord", Kind::Dev, OURS),
             ("mcp-coord", "etcd-client", Kind::Normal, THEIRS),
@@ -132,6 +137,7 @@ mod tests {
             ("mcp-proto", "mcp-chassis", Kind::Build, OURS),
             ("mcp-client", "mcp-chassis", Kind::Normal, OURS),
             ("gateway", "testkit", Kind::Normal, OURS),
+            ("mcp-engine", "dice", Kind::Normal, OURS),
             ("testkit", "scheduler", Kind::Normal, OURS),
             ("scheduler", "mcp", Kind::Normal, OURS),
             ("scheduler", "etcd-client", Kind::Dev, THEIRS),

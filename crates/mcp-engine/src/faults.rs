@@ -18,6 +18,8 @@ pub(crate) enum Fault {
     FinishNotPersisted,
     /// An idempotency key is not remembered.
     KeyForgotten,
+    /// The idempotency key of a submit that was merged into another task is not put on record.
+    MergedKeyNotKept,
     /// A cancel of a running task is lost with its worker.
     CancelLost,
     /// The queue's limit does not hold.
@@ -52,4 +54,9 @@ pub(crate) enum Fault {
     EpochsMixed,
     /// Closing a partition leaves the names of its tasks taken.
     NamesNotClosed,
+    /// An owner that closes in order does not name what may run.
+    ClosedUnnamed,
+    /// What an owner named when it closed is believed again after the next one.
+    #[cfg(test)]
+    ClosingBelieved,
 }

@@ -3,6 +3,7 @@
 //! Names are OpenTelemetry's: in Prometheus' text `.` becomes `_`, a unit of `s` adds `_seconds`, and a counter `_total`.
 //! A queue's label is `namespace/queue`; the first `QUEUE_LABELS_MAX` queues get one, the rest share `other`.
 
+mod conducted;
 mod tally;
 
 use std::{
@@ -17,7 +18,7 @@ use opentelemetry::{
     metrics::{Counter, Gauge, Histogram, Meter},
 };
 
-pub(crate) use self::tally::Tally;
+pub(crate) use self::{conducted::Conducted, tally::Tally};
 
 /// Tasks that became durable. Label `queue`.
 pub const SUBMITTED: &str = "mcp.scheduler.tasks.submitted";
@@ -43,6 +44,18 @@ pub const QUEUE_RUNNING: &str = "mcp.scheduler.queue.running";
 pub const QUEUE_DELAYED: &str = "mcp.scheduler.queue.delayed";
 /// For how long the task that is first in the order of dispatch is due. Label `queue`; `other` has none.
 pub const QUEUE_OLDEST_AGE: &str = "mcp.scheduler.queue.oldest_age";
+/// Fire times of schedules that were decided on. Label `outcome`: `ran`, `skipped`, `missed`.
+pub const FIRES: &str = "mcp.scheduler.schedule.fires";
+/// Schedules.
+pub const SCHEDULES: &str = "mcp.scheduler.schedules";
+/// Workflows that became durable.
+pub const WORKFLOWS_SUBMITTED: &str = "mcp.scheduler.workflows.submitted";
+/// Workflows that became final. Label `state`: `succeeded`, `failed`, `cancelled`.
+pub const WORKFLOWS_FINISHED: &str = "mcp.scheduler.workflows.finished";
+/// How long workflows took from their submit to their end. Label `state`.
+pub const WORKFLOW_DURATION: &str = "mcp.scheduler.workflow.duration";
+/// Workflows that are not final.
+pub const WORKFLOWS_RUNNING: &str = "mcp.scheduler.workflows.running";
 /// Unfinished tasks. Label `state`.
 pub const TASKS: &str = "mcp_scheduler_tasks";
 /// Time that one commit took.
@@ -81,6 +94,12 @@ pub(crate) struct Metrics {
     running: Gauge<u64>,
     delayed: Gauge<u64>,
     oldest_age: Gauge<f64>,
+    fires: Counter<u64>,
+    schedules: Gauge<u64>,
+    workflows_submitted: Counter<u64>,
+    workflows_finished: Counter<u64>,
+    workflow_duration: Histogram<f64>,
+    workflows_running: Gauge<u64>,
     tasks: Gauge<u64>,
     commit_seconds: Histogram<f64>,
     commit_records: Histogram<u64>,
@@ -113,6 +132,16 @@ impl Metrics {
                 .f64_gauge(QUEUE_OLDEST_AGE)
                 .with_unit("s")
                 .with_description("For how long the first waiting task is due")
+                .build(),
+            fires: count(FIRES, "{fire}", "Fire times that were decided on"),
+            schedules: meter.u64_gauge(SCHEDULES).with_unit("{schedule}").with_description("Schedules").build(),
+            workflows_submitted: count(WORKFLOWS_SUBMITTED, "{workflow}", "Workflows that became durable"),
+            workflows_finished: count(WORKFLOWS_FINISHED, "{workflow}", "Workflows that became final"),
+            workflow_duration: durations(&meter, WORKFLOW_DURATION, "How long workflows took from submit to end"),
+            workflows_running: meter
+                .u64_gauge(WORKFLOWS_RUNNING)
+                .with_unit("{workflow}")
+                .with_description("Workflows that are not final")
                 .build(),
             tasks: meter.u64_gauge(TASKS).with_description("Unfinished tasks").build(),
             commit_seconds: meter
@@ -164,6 +193,30 @@ impl Metrics {
                 }
             }
         }
+    }
+
+    /// Counts what became of fire times and workflows.
+    pub(crate) fn conducted(&self, counts: Conducted) {
+        let Conducted { ran, skipped, missed, submitted, ended } = counts;
+        for (outcome, count) in [("ran", ran), ("skipped", skipped), ("missed", missed)] {
+            if count > 0 {
+                self.fires.add(count, &[KeyValue::new("outcome", outcome)]);
+            }
+        }
+        if submitted > 0 {
+            self.workflows_submitted.add(submitted, &[]);
+        }
+        for (state, took_ms) in ended {
+            let of_state = [KeyValue::new("state", state)];
+            self.workflows_finished.add(1, &of_state);
+            self.workflow_duration.record(Duration::from_millis(took_ms).as_secs_f64(), &of_state);
+        }
+    }
+
+    /// Notes how many schedules and unfinished workflows there are here.
+    pub(crate) fn holds_conducted(&self, schedules: usize, workflows: usize) {
+        self.schedules.record(schedules as u64, &[]);
+        self.workflows_running.record(workflows as u64, &[]);
     }
 
     /// Notes what the queues hold. Looks at those that have a label, so its time does not depend on how many there are.

@@ -117,7 +117,7 @@ impl Client {
     /// # Errors
     /// `TASK_NOT_FOUND`, and those of every call.
     pub async fn explain(&self, task_id: &str) -> Result<ExplainTaskResponse, Error> {
-        let request = ExplainTaskRequest { task_id: task_id.to_owned() };
+        let request = ExplainTaskRequest { task_id: task_id.to_owned(), ..ExplainTaskRequest::default() };
         let call = self.read_at(task_id);
         call.unary(request, |request| async { self.tasks.clone().explain_task(request).await }).await
     }

@@ -10,7 +10,6 @@
 //! `SEED=17 cargo test -p mcp-cron one_seed -- --nocapture` prints the trace of one.
 
 mod checker;
-mod dice;
 mod owner;
 mod plan;
 mod store;

@@ -1,7 +1,8 @@
 //! An owner of the book: what it hears, and how it answers the book's orders.
 
+use dice::Dice;
+
 use super::{
-    dice::Dice,
     plan::Plan,
     store::{Store, Write},
 };

@@ -1,8 +1,8 @@
 //! What a seed decides: limits, zones, rules.
 
 use chrono::DateTime;
+use dice::Dice;
 
-use super::dice::Dice;
 use crate::{
     faults::Fault,
     id::Millis,

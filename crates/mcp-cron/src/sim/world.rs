@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
+use dice::Dice;
+
 use super::{
     checker::{Checker, Command, Verdict},
-    dice::Dice,
     owner::{HOME, Owner},
     plan::Plan,
     store::Store,

@@ -19,9 +19,17 @@ struct Plan<'a> {
     ids: BTreeSet<TaskId>,
     /// Idempotency keys, with body and task.
     keys: BTreeMap<Name<'a>, (u64, TaskId)>,
-    names: BTreeSet<Name<'a>>,
+    names: BTreeMap<Name<'a>, TaskId>,
     tasks: usize,
     queues: usize,
+}
+
+impl<'a> Plan<'a> {
+    fn remember(&mut self, submission: &'a Submission, task: TaskId) {
+        if let Some(idempotency) = &submission.idempotency {
+            self.keys.insert((&submission.queue, &idempotency.key), (idempotency.body_hash, task));
+        }
+    }
 }
 
 impl Engine {
@@ -36,7 +44,7 @@ impl Engine {
             added: BTreeMap::new(),
             ids: BTreeSet::new(),
             keys: BTreeMap::new(),
-            names: BTreeSet::new(),
+            names: BTreeMap::new(),
             tasks: self.tasks.len(),
             queues: self.board.queues.with_tasks(),
         };
@@ -62,8 +70,12 @@ impl Engine {
             }
         }
         let name = unique.as_ref().map(|name| (queue, name));
-        let is_named = name.is_some_and(|name| plan.names.contains(&name)) || self.same_name(submission).is_some();
-        if is_named || plan.ids.contains(id) || self.tasks.find(*id).is_some() {
+        let first = name.and_then(|name| plan.names.get(&name).copied()).or_else(|| self.same_name(submission));
+        if let Some(first) = first {
+            plan.remember(submission, first);
+            return Ok(());
+        }
+        if plan.ids.contains(id) || self.tasks.find(*id).is_some() {
             return Ok(());
         }
         let slot = self.board.queues.find(queue);
@@ -75,10 +87,8 @@ impl Engine {
         plan.tasks += 1;
         plan.queues += usize::from(queue_len == 0);
         plan.ids.insert(*id);
-        plan.names.extend(name);
-        if let Some(idempotency) = idempotency {
-            plan.keys.insert((queue, &idempotency.key), (idempotency.body_hash, *id));
-        }
+        plan.names.extend(name.map(|name| (name, *id)));
+        plan.remember(submission, *id);
         Ok(())
     }
 }

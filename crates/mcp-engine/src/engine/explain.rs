@@ -7,11 +7,11 @@ use crate::{
     limits::Block,
     placement::{self, left},
     slab::Slot,
-    task::Task,
+    task::{NO_TIMER, Task},
     types::{Explanation, Holder, Millis, Mismatch, Reason, Resources, Saturation, State, TaskId, WorkerId},
 };
 
-/// Attempts that are looked at to find who holds permits.
+/// Attempts of one worker that are looked at to find who holds permits.
 const ATTEMPTS_MAX: usize = 10_000;
 
 /// Holders of permits, or workers, that are named.
@@ -87,7 +87,8 @@ impl Engine {
                 Block::Concurrency { limit } => {
                     let (running, perhaps_running) = (queue.counts.running, queue.held);
                     let since = limits.limit.shut.unwrap_or(self.now);
-                    let holders = self.holders(|task| self.board.buckets.lanes.at(task.lane).queue == lane.queue);
+                    let is_its = |task: &Task| self.board.buckets.lanes.at(task.lane).queue == lane.queue;
+                    let holders = self.holders(perhaps_running, is_its, told);
                     let saturation = Saturation { limit, running, perhaps_running, since, holders };
                     told.reasons.push(Reason::QueueConcurrency(saturation));
                 }
@@ -102,7 +103,8 @@ impl Engine {
                 Block::Concurrency { limit } => {
                     let (running, perhaps_running) = (party.running, party.held);
                     let since = party.limit.shut.unwrap_or(self.now);
-                    let holders = self.holders(|task| self.board.buckets.lanes.at(task.lane).party == Some(slot));
+                    let is_its = |task: &Task| self.board.buckets.lanes.at(task.lane).party == Some(slot);
+                    let holders = self.holders(perhaps_running, is_its, told);
                     let saturation = Saturation { limit, running, perhaps_running, since, holders };
                     told.reasons.push(Reason::KeyConcurrency { key, saturation });
                 }
@@ -112,20 +114,39 @@ impl Engine {
         }
     }
 
-    /// Some of the running tasks that are meant.
-    fn holders(&self, is_meant: impl Fn(&Task) -> bool) -> Vec<Holder> {
-        let attempts = self.workers.iter().flat_map(|(_, worker)| &worker.attempts).take(ATTEMPTS_MAX);
-        let tasks = attempts.map(|(_, slot)| self.tasks.at(*slot)).filter(|task| is_meant(task));
-        let holder = |task: &Task| {
-            let (worker, since) = (self.workers.at(task.worker).id, self.started_at(task));
-            Holder { task: task.id(), worker, since }
-        };
-        tasks.map(holder).take(NAMED_MAX).collect()
+    /// Some of the running tasks that are meant; and when the first of those that hold a permit has to give it back, the
+    /// `perhaps_running` ones included.
+    fn holders(&self, perhaps_running: usize, is_meant: impl Fn(&Task) -> bool, told: &mut Told) -> Vec<Holder> {
+        let mut holders = Vec::new();
+        for (_, worker) in self.workers.iter() {
+            let running = worker.attempts.iter().take(ATTEMPTS_MAX).map(|(_, slot)| self.tasks.at(*slot));
+            for task in running.filter(|task| is_meant(task)) {
+                told.change(worker.lease.map_or(task.timer, |lease| lease.min(task.timer)));
+                if holders.len() < NAMED_MAX {
+                    let since = self.started_at(task);
+                    holders.push(Holder { task: task.id(), worker: worker.id, since });
+                }
+            }
+        }
+        if perhaps_running > 0 {
+            let held = self.tasks.iter().map(|(_, task)| task).filter(|task| task.held && is_meant(task));
+            held.take(perhaps_running.min(COUNTED_MAX)).for_each(|task| told.change(task.timer));
+        }
+        holders
+    }
+
+    /// When a worker has to give up something of what it runs.
+    fn gives_up_at(&self, worker: Slot, told: &mut Told) {
+        let worker = self.workers.at(worker);
+        told.change(worker.lease.unwrap_or(NO_TIMER));
+        let running = worker.attempts.iter().take(ATTEMPTS_MAX).map(|(_, slot)| self.tasks.at(*slot));
+        running.for_each(|task| told.change(task.timer));
     }
 
     fn explain_workers(&self, slot: Slot, task: &Task, told: &mut Told) {
         let bucket = self.board.buckets.lanes.at(task.lane).bucket;
         if let Some(worker) = self.reservations.get(&slot) {
+            self.gives_up_at(*worker, told);
             return told.reasons.push(Reason::MakingRoom { worker: self.workers.at(*worker).id });
         }
         if self.workers.with_session() == 0 {
@@ -147,6 +168,7 @@ impl Engine {
         };
         let some: Vec<WorkerId> = members().take(NAMED_MAX).map(|worker| self.workers.at(*worker).id).collect();
         let without_room = members().take(COUNTED_MAX).filter(|worker| lacks_room(worker)).count();
+        members().take(COUNTED_MAX).for_each(|worker| self.gives_up_at(*worker, told));
         told.reasons.push(Reason::WorkersBusy { workers: members().count(), some, without_room });
     }
 
@@ -190,6 +212,9 @@ struct Told {
 impl Told {
     /// Something changes by itself at a moment.
     fn change(&mut self, at: Millis) {
+        if at == NO_TIMER {
+            return;
+        }
         self.next_change = Some(self.next_change.map_or(at, |next| next.min(at)));
     }
 

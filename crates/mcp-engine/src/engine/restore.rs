@@ -1,5 +1,7 @@
 //! Opening a partition with what the store holds, and closing it.
 
+use std::collections::BTreeSet;
+
 use super::Engine;
 use crate::{
     faults::Fault,
@@ -19,6 +21,8 @@ pub(super) struct Part {
     tasks: Vec<Slot>,
     /// Their idempotency keys.
     keys: Vec<RestoredKey>,
+    /// What its last owner named when it closed in order.
+    perhaps_running: Option<BTreeSet<TaskId>>,
 }
 
 impl Part {
@@ -91,11 +95,34 @@ impl Engine {
         }
     }
 
+    /// Tells that the last owner of a partition closed it in order, and what it said then of
+    /// [`perhaps_running`](Self::perhaps_running): no other task has an attempt that may still count, so that they need
+    /// not wait. Only before the partition is [`opened`](Self::opened), and only as long as nobody else opened it since.
+    pub fn closed_in_order(&mut self, partition: Partition, perhaps_running: impl IntoIterator<Item = TaskId>) {
+        if !self.owns(partition) {
+            let part = self.parts.entry(partition).or_default();
+            part.perhaps_running = Some(perhaps_running.into_iter().collect());
+        }
+    }
+
+    /// The tasks of an open partition of which an attempt may run or wait to be told: those that run, and those of which
+    /// an earlier owner may have sent out one. For an owner that closes in order, after its last commit. Takes time for
+    /// all tasks there are.
+    pub fn perhaps_running(&self, partition: Partition) -> Vec<TaskId> {
+        if self.has(Fault::ClosedUnnamed) {
+            return Vec::new();
+        }
+        let is_its = |slot: Slot| self.board.queues.at(self.queue_of(slot)).partition == partition;
+        let may_run = self.tasks.iter().filter(|(_, task)| task.state == State::Running || task.restored);
+        may_run.filter(|(slot, _)| is_its(*slot)).map(|(_, task)| task.id()).collect()
+    }
+
     /// Opens a partition with what was restored for it. `epoch` is above 0 and above that of every earlier owner, this
     /// process included: a partition that was closed, or whose engine was dropped, is opened again under a new one.
     ///
     /// Restored tasks that are due wait for `worker_lease` from here on, so that the workers that still run them can
-    /// say so; what nobody reported by then is dispatched anew. Until then they count as running under limits, and
+    /// say so; what nobody reported by then is dispatched anew. Those that cannot run, because the last owner
+    /// [closed in order](Self::closed_in_order) and did not name them, do not wait. Until then they count as running under limits, and
     /// rates start with nothing saved up: so no limit is exceeded by the change of owners. Tasks that are submitted
     /// from here on do not wait. Takes time for what was restored, whatever the other partitions hold.
     pub fn opened(&mut self, partition: Partition, epoch: u64, now: Millis) {
@@ -107,11 +134,18 @@ impl Engine {
         }
         part.epoch = Some(epoch);
         let (tasks, keys) = (std::mem::take(&mut part.tasks), std::mem::take(&mut part.keys));
+        let perhaps_running = part.perhaps_running.take();
         let queues = self.board.queues.of_partition(partition);
         for &queue in &queues {
             self.board.queues.at_mut(queue).epoch = epoch;
         }
         for slot in tasks {
+            if let Some(perhaps_running) = &perhaps_running
+                && !perhaps_running.contains(&self.tasks.at(slot).id())
+                && !self.runs_once(slot)
+            {
+                self.tasks.at_mut(slot).restored = false;
+            }
             self.open_task(slot);
         }
         for key in keys {

@@ -19,6 +19,22 @@ const FULL_RETRY_AFTER: Millis = 1_000;
 /// The longest time that a full queue with a slow rate tells a caller to wait.
 const FULL_RETRY_AFTER_MAX: Millis = 60_000;
 
+/// The task that a submit finds in place of its own.
+#[derive(Debug, Clone, Copy)]
+enum Found {
+    /// Its own of an earlier call: by its idempotency key, or its id.
+    Before(TaskId),
+    /// Another one that has its name.
+    ByName(TaskId),
+}
+
+impl Found {
+    const fn task(self) -> TaskId {
+        let (Self::Before(task) | Self::ByName(task)) = self;
+        task
+    }
+}
+
 impl Engine {
     pub(super) fn submit(&mut self, submission: &Submission, effects: &mut Vec<Effect>) -> Result<Applied, Refused> {
         let id = submission.id;
@@ -26,7 +42,17 @@ impl Engine {
             return Err(Refused::NotOwned(submission.partition));
         }
         if let Some(first) = self.find_first(submission)? {
-            return Ok(Applied::Submitted { id: first, deduplicated: true });
+            if let Found::ByName(task) = first
+                && let Some(idempotency) = &submission.idempotency
+                && let Some(queue) = self.board.queues.find(&submission.queue)
+            {
+                let forget_at = self.now.saturating_add(idempotency.window);
+                self.remember_key(queue, idempotency.clone(), task, forget_at);
+                if !self.has(Fault::MergedKeyNotKept) {
+                    effects.push(Effect::Persist(Record::Merged { task, submitted: id }));
+                }
+            }
+            return Ok(Applied::Submitted { id: first.task(), deduplicated: true });
         }
         let queue = self.board.queues.find(&submission.queue);
         let queue_len = queue.map_or(0, |queue| self.board.queues.at(queue).counts.sum());
@@ -51,20 +77,29 @@ impl Engine {
     }
 
     /// The task that a submit finds in place of its own.
-    fn find_first(&self, submission: &Submission) -> Result<Option<TaskId>, Refused> {
+    fn find_first(&self, submission: &Submission) -> Result<Option<Found>, Refused> {
         if let Some(idempotency) = &submission.idempotency
             && let Some(earlier) = self.remembered(self.now, submission, idempotency)
         {
             return match earlier.body_hash == idempotency.body_hash {
-                true => Ok(Some(earlier.task)),
+                true => Ok(Some(Found::Before(earlier.task))),
                 false => Err(Refused::IdempotencyConflict(earlier.task)),
             };
         }
         if let Some(first) = self.same_name(submission) {
-            return Ok(Some(first));
+            return Ok(Some(Found::ByName(first)));
         }
         // Ids are used once, so this is the same submit again.
-        Ok(self.tasks.find(submission.id).map(|_| submission.id))
+        Ok(self.tasks.find(submission.id).map(|_| Found::Before(submission.id)))
+    }
+
+    /// The unfinished task that a submit would be merged into at `now`: the one that has its unique name, unless an earlier
+    /// submit under its idempotency key is remembered. Changes nothing.
+    pub fn merges_into(&self, now: Millis, submission: &Submission) -> Option<TaskId> {
+        let now = self.now.max(now);
+        let idempotency = submission.idempotency.as_ref();
+        let is_known = idempotency.is_some_and(|key| self.remembered(now, submission, key).is_some());
+        if is_known { None } else { self.same_name(submission) }
     }
 
     /// What is remembered under a submission's idempotency key.

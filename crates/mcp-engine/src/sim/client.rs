@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use dice::Dice;
+
 use super::{
     checker::{Verdict, promise},
-    dice::Dice,
     plan::{FAULTS_END, START, partition_of},
     world::{Event, World},
 };
@@ -97,7 +98,8 @@ impl World {
             _ => WorkKind::Handler("b".into()),
         };
         let key = dice.percent(60).then(|| format!("k{}", dice.range(0, 30)));
-        let unique = (key.is_none() && dice.percent(40)).then(|| format!("u{}", dice.range(0, 3)).into());
+        let named = if key.is_none() { 40 } else { 20 };
+        let unique = dice.percent(named).then(|| format!("u{}", dice.range(0, 3)).into());
         let body_hash = if dice.percent(10) { 2 } else { 1 };
         let retry = RetryPolicy {
             max_attempts: u32::try_from(dice.range(1, 5)).unwrap(),

@@ -31,8 +31,10 @@ pub(super) const WANTED: &[&str] = &[
     "handed over",
     "idempotency conflict",
     "lost too often",
+    "merged by its name",
     "not mine",
     "not owned",
+    "opened after an orderly close",
     "opened beside another",
     "paused",
     "queue closed",
@@ -53,6 +55,7 @@ pub(super) const WANTED: &[&str] = &[
 pub(super) const fn task_of(record: &Record) -> TaskId {
     match record {
         Record::Submitted { task, .. }
+        | Record::Merged { task, .. }
         | Record::Retry { task, .. }
         | Record::Started { task, .. }
         | Record::CancelRequested { task }
@@ -81,6 +84,7 @@ pub(super) fn of_effect(effect: &Effect, before: Option<&Effect>) -> Option<&'st
             Some(if void.sequence == 0 { "restored and dispatched anew" } else { "handed back or lost" })
         }
         Effect::Persist(Record::Started { .. }) => Some("started once"),
+        Effect::Persist(Record::Merged { .. }) => Some("merged by its name"),
         Effect::Persist(Record::CancelRequested { .. }) => Some("cancelled while running"),
         Effect::Persist(Record::Finished { failure: None, .. }) => Some("succeeded"),
         Effect::Persist(Record::Finished { failure: Some(failure), attempts, .. }) => match failure.code {

@@ -15,7 +15,6 @@ mod admin;
 mod checker;
 mod client;
 mod coverage;
-mod dice;
 mod hearing;
 mod moves;
 mod owner;

@@ -1,16 +1,17 @@
 //! Partitions that go from owner to owner: taken over after a crash or a silence, handed over in peace; and owners that
 //! start, end and sleep.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    checker::{Shadow, Verdict},
+    checker::{Shadow, Verdict, promise},
     owner::{Batch, Owner, Part},
     plan::partition_of,
     world::{Event, Told, World},
 };
 use crate::{
     Engine,
+    faults::Fault,
     types::{Partition, RunningAttempt},
 };
 
@@ -96,6 +97,13 @@ impl World {
             return Ok(());
         };
         part.open = true;
+        if let Some(perhaps_running) = self.store.closed.get(&partition) {
+            at.engine.closed_in_order(partition, perhaps_running.iter().copied());
+            self.seen.insert("opened after an orderly close");
+            if self.plan.fault != Some(Fault::ClosingBelieved) {
+                at.batch.believed.insert(partition);
+            }
+        }
         at.engine.opened(partition, epoch, now);
         at.shadow.opened(&self.checker.durable, partition, now);
         at.shadow.compare(&at.engine)?;
@@ -146,9 +154,24 @@ impl World {
             return Ok(());
         }
         self.seen.insert("handed over");
+        self.leave_word(owner, partition)?;
         self.close(owner, partition)?;
         let wait = self.dice.range(1, 100);
         self.after(wait, Event::TakeOver { partition, epoch });
+        Ok(())
+    }
+
+    /// An owner names what may run of a partition before it closes it; now and then it does not get to it.
+    fn leave_word(&mut self, owner: usize, partition: Partition) -> Verdict {
+        let part = self.owners[owner].parts[&partition];
+        if !part.open || !self.is_rightful(owner, partition) || self.dice.percent(20) {
+            return Ok(());
+        }
+        let named: BTreeSet<_> = self.owners[owner].engine.perhaps_running(partition).into_iter().collect();
+        let running = self.checker.durable.perhaps_running(partition);
+        let unnamed: Vec<_> = running.difference(&named).collect();
+        promise!(unnamed.is_empty(), "P2: {unnamed:?} may run, and nobody will know");
+        self.store.closed.insert(partition, named);
         Ok(())
     }
 

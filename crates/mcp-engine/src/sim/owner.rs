@@ -1,7 +1,7 @@
 //! A process that owns partitions, as the shell around the engine runs it: batches, one commit for all partitions, then
 //! the effects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     checker::{Shadow, Verdict},
@@ -54,6 +54,8 @@ pub(super) struct Batch {
     taken: Vec<(RunningAttempt, Outcome)>,
     submissions: BTreeMap<TaskId, (Submission, Millis)>,
     rules: BTreeMap<QueueKey, QueueRules>,
+    /// Partitions that were opened with what their last owners named, which counts no longer.
+    pub(super) believed: BTreeSet<Partition>,
 }
 
 impl Owner {
@@ -179,8 +181,9 @@ impl World {
         let commit_time = self.plan.commit_time;
         let wait = self.dice.range(1, commit_time);
         let at = &mut self.owners[owner];
-        let Batch { records, told, replies, rules, .. } = &at.batch;
-        let full = !(records.is_empty() && told.is_empty() && replies.is_empty() && rules.is_empty());
+        let Batch { records, told, replies, rules, believed, .. } = &at.batch;
+        let is_empty = records.is_empty() && told.is_empty() && replies.is_empty() && rules.is_empty();
+        let full = !is_empty || !believed.is_empty();
         if full && !at.committing {
             at.committing = true;
             self.after(wait, Event::Commit { owner });
@@ -242,6 +245,7 @@ impl World {
         let batch = std::mem::take(&mut self.owners[owner].batch);
         let of_records = batch.records.iter().map(|record| partition_of(coverage::task_of(record)));
         let touched = of_records.chain(batch.rules.keys().map(|queue| self.plan.partition(queue)));
+        let touched = touched.chain(batch.believed.iter().copied());
         let parts = &self.owners[owner].parts;
         let epochs: BTreeMap<_, _> = touched.map(|partition| (partition, parts[&partition].epoch)).collect();
         // Nothing to make durable: the store is not asked, so an owner that was replaced does not notice.
@@ -258,6 +262,7 @@ impl World {
                 self.kill(owner);
                 return Ok(());
             }
+            self.store.closed.retain(|partition, _| !batch.believed.contains(partition));
         }
         if self.is_faulty() && self.dice.permille(self.plan.crashing) {
             self.note("crash", &"after the commit");

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::dice::Dice;
+use dice::Dice;
+
 use crate::{
     faults::Fault,
     types::{Config, Millis, Partition, QueueKey, QueueRules, Rate, Resources, Taint, TaskId, WorkerSpec},

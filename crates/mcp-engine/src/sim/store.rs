@@ -1,6 +1,6 @@
 //! A store that survives everything and refuses what comes from an earlier owner of a partition.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::plan::partition_of;
 use crate::types::{Idempotency, Millis, Partition, QueueKey, QueueRules, Record, RestoredTask, Submission, TaskId};
@@ -12,6 +12,8 @@ pub(super) struct Store {
     pub(super) unfinished: BTreeMap<TaskId, RestoredTask>,
     pub(super) rules: BTreeMap<QueueKey, QueueRules>,
     pub(super) keys: BTreeMap<(QueueKey, String), (Idempotency, TaskId, Millis)>,
+    /// What may run of partitions whose owners closed them in order, until the next one has begun.
+    pub(super) closed: BTreeMap<Partition, BTreeSet<TaskId>>,
 }
 
 /// The commit came from somebody who is not the latest owner of one of its partitions.
@@ -67,6 +69,12 @@ impl Store {
                         *task,
                         RestoredTask { submission, attempts, state, cancel_requested, void: None, started: None },
                     );
+                }
+                Record::Merged { task, submitted } => {
+                    let (submission, forget_at) = submissions[submitted].clone();
+                    let idempotency = submission.idempotency.expect("only a key is to be kept");
+                    let name = (submission.queue, idempotency.key.to_string());
+                    self.keys.insert(name, (idempotency, *task, forget_at));
                 }
                 Record::Retry { task, state, attempts, not_before, void, .. } => {
                     let entry = self.task(*task);

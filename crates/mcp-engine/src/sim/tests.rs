@@ -208,3 +208,18 @@ fn a_token_with_another_partitions_epoch_is_found() {
 fn a_partition_that_leaves_something_behind_is_found() {
     assert_found(Fault::NamesNotClosed);
 }
+
+#[test]
+fn a_merged_key_without_a_record_is_found() {
+    assert_found(Fault::MergedKeyNotKept);
+}
+
+#[test]
+fn an_orderly_close_that_does_not_name_what_runs_is_found() {
+    assert_found(Fault::ClosedUnnamed);
+}
+
+#[test]
+fn an_orderly_close_that_is_believed_twice_is_found() {
+    assert_found(Fault::ClosingBelieved);
+}

@@ -5,10 +5,11 @@ use std::{
     fmt::Write as _,
 };
 
+use dice::Dice;
+
 use super::{
     checker::{Checker, Verdict},
     client::Client,
-    dice::Dice,
     owner::Owner,
     plan::{DEADLINE, FAULTS_END, Plan, START},
     store::Store,

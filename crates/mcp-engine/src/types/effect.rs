@@ -12,6 +12,14 @@ pub enum Record {
         /// PENDING or SCHEDULED.
         state: State,
     },
+    /// A submit with an idempotency key was merged into the task, whose unique name it has: the key is the task's from
+    /// here on. Comes back through [`Engine::remember`](crate::Engine::remember).
+    Merged {
+        /// The task.
+        task: TaskId,
+        /// The id that the submit came with.
+        submitted: TaskId,
+    },
     /// The task's attempts so far are over and another will follow. Written when an attempt ends without ending the
     /// task, and once with the first dispatch of a task that an earlier owner may have dispatched too.
     Retry {

@@ -2,7 +2,6 @@
 //! from one seed, and a checker beside it that shares no code with the rules.
 
 mod checker;
-mod dice;
 mod plan;
 mod tests;
 mod world;

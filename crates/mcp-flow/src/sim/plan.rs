@@ -1,8 +1,8 @@
 //! Random workflows.
 
+use dice::Dice;
 use serde_json::{Value, json};
 
-use super::dice::Dice;
 use crate::{FailureMode, Json, RawDefinition, RawStep};
 
 /// Most steps of a simulated workflow.

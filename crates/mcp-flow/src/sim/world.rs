@@ -6,9 +6,10 @@ use std::{
     sync::Arc,
 };
 
+use dice::Dice;
 use serde_json::json;
 
-use super::{Verdict, checker::Checker, dice::Dice, plan};
+use super::{Verdict, checker::Checker, plan};
 use crate::{
     Definition, Effect, ItemEnd, ItemRef, Json, Limits, Millis, Refusal, Rerun, RunId, RunRecord, RunState, Runs,
     STEP_KEY_BYTES, StepRecord, Submission, TaskId,

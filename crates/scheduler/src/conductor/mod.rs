@@ -13,6 +13,7 @@
 //! `schedules` and `workflows` are the two parts that decide; everything else here is common to both.
 
 mod batch;
+mod faults;
 mod item;
 mod kept;
 mod notices;
@@ -23,7 +24,7 @@ mod stage;
 mod wire;
 mod workflows;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, mem, sync::Arc};
 
 use mcp_proto::TaskId;
 use tokio::sync::{mpsc, oneshot};
@@ -40,10 +41,16 @@ pub(crate) use self::{
     wire::{Message, end_of, end_to_wire, ended_of, item_of_submit},
     workflows::{Command as WorkflowCommand, Control, StartedRun},
 };
-use self::{notices::Notices, schedules::Schedules, workflows::Workflows};
+use self::{
+    faults::{Fault, is_planted},
+    notices::Notices,
+    schedules::Schedules,
+    workflows::Workflows,
+};
 use crate::{
     config::Settings,
     error::Error,
+    metrics::Conducted,
     store::{self, Entry, Table},
     validate::NewTask,
     workflow::{Showing, records::Found},
@@ -87,6 +94,8 @@ pub(crate) struct Conductor {
     notices: Notices,
     /// What partitions hold that are being loaded.
     loading: HashMap<u16, Vec<Entry>>,
+    /// Schedules and workflows, as they were counted last.
+    sizes: (usize, usize),
 }
 
 impl Conductor {
@@ -97,6 +106,7 @@ impl Conductor {
             workflows: Workflows::new(&settings, showing),
             notices: Notices::new(errands),
             loading: HashMap::new(),
+            sizes: (0, 0),
             settings,
         }
     }
@@ -173,7 +183,9 @@ impl Conductor {
             for ended in ends {
                 let home = ended.item.home();
                 if !stage.is_open(home) {
-                    stage.report(&ended);
+                    if !is_planted(Fault::EndNotReported) {
+                        stage.report(&ended);
+                    }
                     continue;
                 }
                 match ended.item {
@@ -208,9 +220,16 @@ impl Conductor {
         self.next_tick().into_iter().chain(self.notices.next_timer()).min()
     }
 
-    /// Shows what is durable now. The workflows that are final with it come back.
-    pub(crate) fn committed(&mut self) -> Vec<TaskId> {
-        self.workflows.committed()
+    /// Shows what is durable now: the workflows that are final with it, and what is to be counted.
+    pub(crate) fn committed(&mut self) -> (Vec<TaskId>, Conducted) {
+        let counts = mem::take(&mut self.schedules.counts).plus(mem::take(&mut self.workflows.counts));
+        (self.workflows.committed(), counts)
+    }
+
+    /// How many schedules and unfinished workflows there are, when that has changed since it was asked.
+    pub(crate) fn changed_sizes(&mut self) -> Option<(usize, usize)> {
+        let sizes = (self.schedules.len(), self.workflows.len());
+        (mem::replace(&mut self.sizes, sizes) != sizes).then_some(sizes)
     }
 
     /// Sends errands whose notices are durable and due.

@@ -11,6 +11,7 @@ use mcp_proto::{Code, Error as WireError, TaskId, common::v1::Error as CommonErr
 use super::{
     Reply,
     batch::{Ended, Later},
+    faults::{Fault, is_planted},
     item::{Item, home_of_schedule},
     kept::{FireEntry, Kept, Target},
     stage::{NotStarted, Stage},
@@ -20,6 +21,7 @@ use crate::{
     clock::millis,
     config::Settings,
     error::Error,
+    metrics::Conducted,
     store::{self, Entry, Table},
 };
 
@@ -94,6 +96,8 @@ pub(super) struct Schedules {
     targets: BTreeMap<ScheduleId, Target>,
     /// A buffer.
     effects: Vec<Effect>,
+    /// Since the last commit.
+    pub(super) counts: Conducted,
     ledger_retention_ms: u64,
 }
 
@@ -104,6 +108,7 @@ impl Schedules {
             book: mcp_cron::Schedules::new(Limits::default()),
             targets: BTreeMap::new(),
             effects: Vec::new(),
+            counts: Conducted::default(),
             ledger_retention_ms: millis(settings.ledger_retention),
         }
     }
@@ -133,7 +138,8 @@ impl Schedules {
         let mut gone = Vec::new();
         for (_, run) in self.book.runs(Partition(partition)) {
             let task = TaskId::from_u128(run.task.0);
-            if !workflows.has(task) && stage.is_gone(partition, task)? {
+            let is_workflow = workflows.has(task) && !is_planted(Fault::WorkflowsTakenForOver);
+            if !is_workflow && stage.is_gone(partition, task)? {
                 gone.push(run.task);
             }
         }
@@ -149,6 +155,11 @@ impl Schedules {
         self.book.close(Partition(partition));
         let book = &self.book;
         self.targets.retain(|id, _| book.get(id).is_some());
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.book.len()
     }
 
     /// When there is something to decide.
@@ -234,7 +245,10 @@ impl Schedules {
                 });
                 stage.answer(Later::new(reply, answer));
             }
-            Command::Backfill { id, from, to, known, reply } => {
+            Command::Backfill { id, from, to, mut known, reply } => {
+                if is_planted(Fault::BackfillBlind) {
+                    known.ran.clear();
+                }
                 let answer = match self.book.backfill(now, &id, from, to, &known, &mut self.effects) {
                     Err(mcp_cron::Error::LedgerStale { .. }) => Ok(None),
                     done => done.map(Some).map_err(refused),
@@ -301,7 +315,13 @@ impl Schedules {
         stage.put(partition.0, Table::Schedule, record.id.key(), Kept::encode(record, target), 0);
     }
 
-    fn enter(&self, partition: Partition, id: &ScheduleId, fire: FireRecord, stage: &mut Stage<'_>) -> FireEntry {
+    fn enter(&mut self, partition: Partition, id: &ScheduleId, fire: FireRecord, stage: &mut Stage<'_>) -> FireEntry {
+        let of_outcome = match fire.outcome {
+            Outcome::Ran { .. } => &mut self.counts.ran,
+            Outcome::Skipped { .. } => &mut self.counts.skipped,
+            Outcome::Missed { .. } => &mut self.counts.missed,
+        };
+        *of_outcome = of_outcome.saturating_add(fire.count);
         let has_run = matches!(fire.outcome, Outcome::Ran { .. });
         let is_workflow = has_run && matches!(self.targets.get(id), Some(Target::Workflow(_)));
         let expires = fire.decided_at.saturating_add(self.ledger_retention_ms);
@@ -323,7 +343,6 @@ impl Schedules {
             Some(Target::Task(spec)) => stage.start(partition.0, spec.as_ref().clone(), &item, "")?,
             Some(Target::Workflow(spec)) => {
                 let run = stage.new_id(home_of_schedule(id.namespace(), id.name()));
-                let spec = spec.as_ref().clone();
                 workflows.start(partition.0, run, spec, &item, stage)?.map(|()| run)
             }
             None => Err(NotStarted::Busy("schedules without a target")),
@@ -338,7 +357,7 @@ impl Schedules {
     }
 
     /// Corrects the entry of a fire that counts as run and never started.
-    fn correct(&self, task: mcp_cron::TaskId, error: Option<&CommonError>, stage: &mut Stage<'_>) {
+    fn correct(&mut self, task: mcp_cron::TaskId, error: Option<&CommonError>, stage: &mut Stage<'_>) {
         let Some(view) = self.book.schedule_of(task).and_then(|id| self.book.get(id)) else { return };
         let Some(run) = view.record.running.iter().find(|run| run.task == task) else { return };
         let code = error.map(|error| error.code);
@@ -347,10 +366,10 @@ impl Schedules {
             Some(error) => Refusal::Other(error.message.clone()),
             None => Refusal::Other("no reason was given".to_owned()),
         };
-        let id = &view.record.id;
+        let (id, partition) = (view.record.id.clone(), view.partition);
         let scheduled_for = match run.kind {
             FireKind::Trigger => run.time,
-            _ => view.rules.start_of(id, run.time),
+            _ => view.rules.start_of(&id, run.time),
         };
         let fire = FireRecord {
             version: 1,
@@ -364,7 +383,7 @@ impl Schedules {
             outcome: Outcome::Skipped { reason: SkipReason::Refused { refusal } },
             decided_at: stage.now(),
         };
-        self.enter(view.partition, id, fire, stage);
+        self.enter(partition, &id, fire, stage);
     }
 }
 

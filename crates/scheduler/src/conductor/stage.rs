@@ -9,6 +9,7 @@ use mcp_proto::{Code, Error as WireError, TaskId, scheduler::v1::TaskSpec};
 use super::{
     HandedOver, Item,
     batch::{Batch, Ended, Later, Standing},
+    faults::{Fault, is_planted},
     notices::{Kind, Notices},
     wire::Message,
 };
@@ -168,7 +169,11 @@ impl<'a> Stage<'a> {
     /// may come late. So the record is looked for, which costs a read.
     pub(super) fn take_over(&mut self, handed_over: HandedOver) -> Result<(), store::Error> {
         let HandedOver { id, task, reply } = handed_over;
-        let answer = match self.batch.standing(id, true)? {
+        let standing = match is_planted(Fault::StartNotLookedFor) {
+            true => Standing::Unknown,
+            false => self.batch.standing(id, true)?,
+        };
+        let answer = match standing {
             Standing::Ended(end) => Ok(Some(end)),
             Standing::Unfinished => Ok(None),
             Standing::Unknown => match self.batch.submit(id, task)? {
@@ -198,7 +203,9 @@ impl<'a> Stage<'a> {
     fn notify(&mut self, of: u16, task: TaskId, kind: Kind, value: Vec<u8>) {
         let entry =
             Entry { table: Table::Notice, key: Notices::key(task, kind), value: Bytes::from(value), expires_ms: 0 };
-        self.batch.write(of, Write::Put(entry));
+        if kind != Kind::Submit || !is_planted(Fault::StartNotKept) {
+            self.batch.write(of, Write::Put(entry));
+        }
         self.notices.add(of, task, kind, self.batch.now());
     }
 }

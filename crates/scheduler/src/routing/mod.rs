@@ -20,11 +20,12 @@
 //! }
 //! ```
 //!
-//! What concerns several owners goes through [`Routes::gather`]. Streams look up the owner themselves (`owner_of`) and
+//! Long polls go through [`Routes::long_poll`], what concerns several owners through [`Routes::gather`]. Streams look up the owner themselves (`owner_of`) and
 //! again when it moves.
 
 mod caller;
 mod gather;
+mod long_poll;
 mod outcome;
 mod peers;
 mod unary;

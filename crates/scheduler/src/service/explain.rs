@@ -1,4 +1,6 @@
-//! `ExplainTask`: why a task is where it is.
+//! `ExplainTask`: why a task is where it is, or a step of a workflow that has none yet.
+
+use std::sync::Arc;
 
 use mcp_proto::{
     TaskId,
@@ -6,7 +8,7 @@ use mcp_proto::{
 };
 use tonic::{Response, Status};
 
-use super::{Tasks, explain_text::Teller};
+use super::{Tasks, Workflows, explain_steps, explain_text::Teller};
 use crate::{
     error::Error,
     routing::{Caller, Repeat},
@@ -29,21 +31,42 @@ impl Tasks {
                 caller,
                 request,
                 Repeat::Allowed,
-                |home, _| async move { self.explain_here(&home, id).await },
+                |home, request: ExplainTaskRequest| async move { self.explain_here(&home, id, &request.step).await },
                 |peer, request| async move { peer.tasks().explain_task(request).await },
             )
             .await
     }
 
-    async fn explain_here(&self, home: &Home, id: TaskId) -> Result<ExplainTaskResponse, Error> {
+    async fn explain_here(&self, home: &Arc<Home>, id: TaskId, step: &str) -> Result<ExplainTaskResponse, Error> {
+        if !step.is_empty() {
+            return self.explain_workflow(home, id, step).await?.ok_or(Error::WorkflowNotFound { id });
+        }
         // The loop first: what it does not know any more is final on record by the time it answers.
         let explained = home.explain(id).await?;
-        let stored = self.stored(home, id).await?;
+        let stored = match self.stored(home, id).await {
+            // The id may be a workflow's.
+            Err(error @ Error::TaskNotFound { .. }) => {
+                return self.explain_workflow(home, id, step).await?.ok_or(error);
+            }
+            found => found?,
+        };
         if stored.moving.state().is_final() {
             return Ok(finished(&stored));
         }
         let explained = explained.ok_or(Error::NotOwner)?; // it moved away in between
         Ok(unfinished(&explained, &stored)?)
+    }
+
+    /// Explains the steps of a workflow; `None` when there is none with this id.
+    async fn explain_workflow(
+        &self,
+        home: &Arc<Home>,
+        id: TaskId,
+        step: &str,
+    ) -> Result<Option<ExplainTaskResponse>, Error> {
+        let workflows = Workflows::new(self.deps.clone());
+        let Some((view, _)) = workflows.run(home, id).await? else { return Ok(None) };
+        Ok(Some(explain_steps::explain(id, &view, step)?))
     }
 }
 

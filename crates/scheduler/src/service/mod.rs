@@ -6,6 +6,7 @@
 mod dead;
 mod dead_reads;
 mod explain;
+mod explain_steps;
 mod explain_text;
 mod fires;
 mod list;

@@ -91,6 +91,7 @@ pub(super) fn triggered(triggered: Triggered, now: u64) -> Fire {
         Triggered::Waits(waiting) => Fire {
             fire_time: Some(wire_time(waiting.time)),
             kind: kind(waiting.kind).into(),
+            outcome: FireOutcome::Waiting.into(),
             reason: "it starts when the earlier run is over".to_owned(),
             decide_time: Some(wire_time(now)),
             count: 1,

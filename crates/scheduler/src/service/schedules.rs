@@ -1,5 +1,7 @@
 //! The calls of `ScheduleService`: check, ask the owner, answer.
 
+use std::sync::Arc;
+
 use mcp_cron::{Backfilled, ScheduleId};
 use mcp_proto::scheduler::v1::{
     BackfillScheduleRequest, BackfillScheduleResponse, DeleteScheduleRequest, DeleteScheduleResponse,
@@ -15,7 +17,7 @@ use super::{Deps, fires::schedule_not_found, schedule_view};
 use crate::{
     conductor::{Conduct, ScheduleCommand, home_of_schedule},
     error::Error,
-    routing::Repeat,
+    routing::{Caller, Peer, Repeat},
     shell::Home,
     validate::{self, NewSchedule},
 };
@@ -41,10 +43,23 @@ impl Schedules {
         self.deps.routes.of_home(home_of_schedule(id.namespace(), id.name()))
     }
 
-    async fn set_paused(&self, home: &Home, id: ScheduleId, is_paused: bool) -> Result<Option<Schedule>, Error> {
-        let command = |reply| ScheduleCommand::SetPaused { id, is_paused, reply };
-        let kept = home.conduct(COMMAND_BYTES, |reply| Conduct::Schedule(home.partition(), command(reply))).await?;
-        Ok(Some(schedule_view::schedule(kept)))
+    /// Pauses or resumes a schedule at its owner, and answers with it. A repeat does no harm.
+    async fn switched<M: Clone, A, There: Future<Output = Result<Response<A>, Status>>>(
+        &self,
+        caller: &Caller,
+        id: &ScheduleId,
+        request: M,
+        is_paused: bool,
+        answer: impl Fn(Schedule) -> A,
+        there: impl Fn(Peer, Request<M>) -> There,
+    ) -> Result<Response<A>, Status> {
+        let answer = &answer;
+        let here = |home: Arc<Home>, _| async move {
+            let command = |reply| ScheduleCommand::SetPaused { id: id.clone(), is_paused, reply };
+            let kept = home.conduct(COMMAND_BYTES, |reply| Conduct::Schedule(home.partition(), command(reply))).await?;
+            Ok(answer(schedule_view::schedule(kept)))
+        };
+        self.deps.routes.unary(self.partition_of(id), caller, request, Repeat::Allowed, here, there).await
     }
 
     async fn backfill(&self, home: &Home, id: ScheduleId, from: u64, to: u64) -> Result<Backfilled, Error> {
@@ -149,20 +164,10 @@ impl ScheduleService for Schedules {
         request: Request<PauseScheduleRequest>,
     ) -> Result<Response<PauseScheduleResponse>, Status> {
         let (caller, request) = self.deps.caller(request);
-        let id = &validate::schedule_id(&request.namespace, &request.name)?;
-        self.deps
-            .routes
-            .unary(
-                self.partition_of(id),
-                &caller,
-                request,
-                Repeat::Allowed,
-                |home, _| async move {
-                    Ok(PauseScheduleResponse { schedule: self.set_paused(&home, id.clone(), true).await? })
-                },
-                |peer, request| async move { peer.schedules().pause_schedule(request).await },
-            )
-            .await
+        let id = validate::schedule_id(&request.namespace, &request.name)?;
+        let answer = |schedule| PauseScheduleResponse { schedule: Some(schedule) };
+        let there = |peer: Peer, request| async move { peer.schedules().pause_schedule(request).await };
+        self.switched(&caller, &id, request, true, answer, there).await
     }
 
     async fn resume_schedule(
@@ -170,20 +175,10 @@ impl ScheduleService for Schedules {
         request: Request<ResumeScheduleRequest>,
     ) -> Result<Response<ResumeScheduleResponse>, Status> {
         let (caller, request) = self.deps.caller(request);
-        let id = &validate::schedule_id(&request.namespace, &request.name)?;
-        self.deps
-            .routes
-            .unary(
-                self.partition_of(id),
-                &caller,
-                request,
-                Repeat::Allowed,
-                |home, _| async move {
-                    Ok(ResumeScheduleResponse { schedule: self.set_paused(&home, id.clone(), false).await? })
-                },
-                |peer, request| async move { peer.schedules().resume_schedule(request).await },
-            )
-            .await
+        let id = validate::schedule_id(&request.namespace, &request.name)?;
+        let answer = |schedule| ResumeScheduleResponse { schedule: Some(schedule) };
+        let there = |peer: Peer, request| async move { peer.schedules().resume_schedule(request).await };
+        self.switched(&caller, &id, request, false, answer, there).await
     }
 
     async fn trigger_schedule(

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    routing::Repeat,
+    routing::{Caller, Repeat},
     shell::Home,
     store::{self, PartitionStore, Stored},
     validate::{self, Intake},
@@ -35,8 +35,7 @@ impl TaskService for Tasks {
 
     async fn submit_task(&self, request: Request<SubmitTaskRequest>) -> Result<Response<SubmitTaskResponse>, Status> {
         let (caller, request) = self.deps.caller(request);
-        let intake = Intake::new(&self.deps.settings, self.deps.clock.now(), caller.traceparent());
-        let task = intake.single(request.task)?;
+        let task = self.intake(&caller).single(request.task)?;
         let mut results = self.submit(&caller, vec![task], false).await?;
         Ok(Response::new(results.pop().ok_or(Error::NotOwner)?))
     }
@@ -46,8 +45,7 @@ impl TaskService for Tasks {
         request: Request<BatchSubmitTasksRequest>,
     ) -> Result<Response<BatchSubmitTasksResponse>, Status> {
         let (caller, request) = self.deps.caller(request);
-        let intake = Intake::new(&self.deps.settings, self.deps.clock.now(), caller.traceparent());
-        let tasks = intake.batch(request.tasks)?;
+        let tasks = self.intake(&caller).batch(request.tasks)?;
         let results = self.submit(&caller, tasks, true).await?;
         Ok(Response::new(BatchSubmitTasksResponse { results }))
     }
@@ -138,6 +136,11 @@ impl TaskService for Tasks {
 }
 
 impl Tasks {
+    /// Checks what is submitted now.
+    fn intake<'a>(&self, caller: &'a Caller) -> Intake<'a> {
+        Intake::new(&self.deps.settings, self.deps.clock.now(), caller.traceparent())
+    }
+
     /// A task's record.
     pub(super) async fn stored(&self, home: &Home, id: TaskId) -> Result<Stored, Error> {
         let store = Arc::clone(home.store());

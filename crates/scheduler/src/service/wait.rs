@@ -1,75 +1,100 @@
-//! Long polls for the end of a task. They go on when the task's partition moves.
+//! Long polls for the end of a task or a workflow. They go on when its partition moves.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use mcp_proto::{
     TaskId,
-    scheduler::v1::{Task, WaitTaskRequest},
+    scheduler::v1::{Task, WaitTaskRequest, WaitWorkflowRequest, Workflow},
 };
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::Tasks;
+use super::{Deps, Tasks, Workflows};
 use crate::{
     error::Error,
     hub::Heard,
-    routing::{Caller, Outcome, Owner, Peer, Repeat},
+    routing::{Caller, Outcome, Peer},
     shell::Home,
 };
 
 impl Tasks {
     /// The task once it is final, or as it stands after `timeout`.
     pub(super) async fn wait(&self, caller: &Caller, id: TaskId, timeout: Duration) -> Result<Task, Status> {
-        let routes = &self.deps.routes;
-        let (end, partition) = (Instant::now() + timeout, routes.of_id(id));
-        let mut until = None;
-        loop {
-            let asked = Instant::now();
-            let outcome = match routes.owner_of(partition, caller).await? {
-                Owner::Local(home) => self.wait_here(&home, id, end).await?,
-                Owner::Peer(peer) => {
-                    let call = wait_there(caller, &peer, id, end);
-                    routes.ask(partition, &peer, call, Repeat::Allowed).await
-                }
+        let (routes, end) = (&self.deps.routes, Instant::now() + timeout);
+        let here = |home: Arc<Home>| async move {
+            let final_one = async {
+                let task = self.get(&home, id).await?;
+                Ok(task.state().is_final().then_some(task))
             };
-            match outcome {
-                Outcome::Answered(task) => return task,
-                Outcome::Again if caller.is_forwarded() => return Err(Error::NotOwner.into()),
-                Outcome::Again => {
-                    // An owner that let us wait was one. The time without an owner counts from its end.
-                    if asked.elapsed() >= routes.wait_max() {
-                        until = None;
-                    }
-                    routes.refused(*until.get_or_insert_with(|| caller.until(routes.wait_max()))).await?;
-                }
-            }
-        }
+            self.deps.wait_here(&home, id, end, final_one, self.get(&home, id)).await
+        };
+        routes.long_poll(routes.of_id(id), caller, here, |peer| task_there(caller, peer, id, end)).await
     }
+}
 
-    async fn wait_here(&self, home: &Arc<Home>, id: TaskId, end: Instant) -> Result<Outcome<Task>, Error> {
-        let mut topic = self.deps.hub.follow(id)?; // first, so that an end in between is heard
-        if self.deps.routes.home(home.partition()).is_none() {
+impl Workflows {
+    /// The workflow once it is final, or as it stands after `timeout`.
+    pub(super) async fn wait(&self, caller: &Caller, id: TaskId, timeout: Duration) -> Result<Workflow, Status> {
+        let (routes, end) = (&self.deps.routes, Instant::now() + timeout);
+        let here = |home: Arc<Home>| async move {
+            let final_one = async {
+                // An unfinished one is large at times: it is not looked at to see that it is unfinished.
+                if home.showing().has(id) { Ok(None) } else { self.get(&home, id).await.map(Some) }
+            };
+            self.deps.wait_here(&home, id, end, final_one, self.get(&home, id)).await
+        };
+        routes.long_poll(routes.of_id(id), caller, here, |peer| workflow_there(caller, peer, id, end)).await
+    }
+}
+
+impl Deps {
+    /// What `final_one` gives, or `as_it_stands` at its end or after `end`; to be asked again elsewhere when it moves.
+    async fn wait_here<A>(
+        &self,
+        home: &Home,
+        id: TaskId,
+        end: Instant,
+        final_one: impl Future<Output = Result<Option<A>, Error>>,
+        as_it_stands: impl Future<Output = Result<A, Error>>,
+    ) -> Result<Outcome<A>, Error> {
+        let mut topic = self.hub.follow(id)?; // first, so that an end in between is heard
+        if self.routes.home(home.partition()).is_none() {
             return Ok(Outcome::Again); // it moved before we listened
         }
-        let task = self.get(home, id).await?;
-        if task.state().is_final() {
-            return Ok(Outcome::Answered(Ok(task)));
+        match final_one.await {
+            Ok(Some(answer)) => return Ok(Outcome::Answered(Ok(answer))),
+            Ok(None) => {}
+            Err(Error::NotOwner) => return Ok(Outcome::Again),
+            Err(error) => return Err(error),
         }
         let heard = tokio::select! {
             heard = topic.ended() => heard,
             () = tokio::time::sleep_until(end) => Heard::News,
-            () = self.deps.closing.cancelled() => return Err(Error::ShuttingDown),
+            () = self.closing.cancelled() => return Err(Error::ShuttingDown),
         };
-        match heard {
-            Heard::News => Ok(Outcome::Answered(Ok(self.get(home, id).await?))),
-            Heard::Moved => Ok(Outcome::Again),
+        if heard == Heard::Moved {
+            return Ok(Outcome::Again);
+        }
+        match as_it_stands.await {
+            Ok(answer) => Ok(Outcome::Answered(Ok(answer))),
+            Err(Error::NotOwner) => Ok(Outcome::Again),
+            Err(error) => Err(error),
         }
     }
 }
 
-async fn wait_there(caller: &Caller, peer: &Peer, id: TaskId, end: Instant) -> Result<Task, Status> {
-    let left = end.saturating_duration_since(Instant::now());
-    let request = WaitTaskRequest { task_id: id.to_string(), timeout: left.try_into().ok() };
+async fn task_there(caller: &Caller, peer: Peer, id: TaskId, end: Instant) -> Result<Task, Status> {
+    let request = WaitTaskRequest { task_id: id.to_string(), timeout: left(end) };
     let answer = peer.tasks().wait_task(caller.request(request)).await?.into_inner();
     answer.task.ok_or_else(|| Status::internal("the answer holds no task"))
+}
+
+async fn workflow_there(caller: &Caller, peer: Peer, id: TaskId, end: Instant) -> Result<Workflow, Status> {
+    let request = WaitWorkflowRequest { workflow_id: id.to_string(), timeout: left(end) };
+    let answer = peer.workflows().wait_workflow(caller.request(request)).await?.into_inner();
+    answer.workflow.ok_or_else(|| Status::internal("the answer holds no workflow"))
+}
+
+fn left(end: Instant) -> Option<prost_types::Duration> {
+    end.saturating_duration_since(Instant::now()).try_into().ok()
 }

@@ -35,7 +35,9 @@ impl Shell {
     /// The store failed.
     pub(super) fn conductor_opened(&mut self, partition: u16) -> Result<(), store::Error> {
         self.now = self.clock.now();
-        self.with_conductor(|conductor, shell| conductor.opened(partition, shell))
+        self.with_conductor(|conductor, shell| conductor.opened(partition, shell))?;
+        self.count_conducted();
+        Ok(())
     }
 
     /// The partition is not open here any more.
@@ -43,6 +45,7 @@ impl Shell {
         if let Some(conductor) = &mut self.conductor {
             conductor.close(partition);
         }
+        self.count_conducted();
     }
 
     /// Has the conductor do what somebody asks for. When the partition is not open here nothing is done, and whoever waits
@@ -96,7 +99,17 @@ impl Shell {
 
     /// What the conductor did is durable. The workflows that are final with it come back.
     pub(super) fn conductor_committed(&mut self) -> Vec<TaskId> {
-        self.conductor.as_mut().map(|conductor| conductor.committed()).unwrap_or_default()
+        let committed = self.conductor.as_mut().map(|conductor| conductor.committed());
+        let (ended, counts) = committed.unwrap_or_default();
+        self.metrics.conducted(counts);
+        self.count_conducted();
+        ended
+    }
+
+    fn count_conducted(&mut self) {
+        if let Some((schedules, workflows)) = self.conductor.as_mut().and_then(|conductor| conductor.changed_sizes()) {
+            self.metrics.holds_conducted(schedules, workflows);
+        }
     }
 
     /// When the conductor has something to do next.

@@ -90,6 +90,10 @@ impl Shell {
                 self.stage_submitted(wire_id(task), state, context);
                 Ok(())
             }
+            Record::Merged { task, submitted: _ } => {
+                self.stage_merged(wire_id(task), context);
+                Ok(())
+            }
             Record::Started { task, token, worker } => self.stage_started(wire_id(task), token, worker, context),
             Record::Retry { task, state, attempts, not_before, failure, void } => {
                 let retry = Retry { state, attempts, not_before, failure, void };

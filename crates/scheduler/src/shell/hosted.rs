@@ -12,6 +12,8 @@ struct Place {
     store: Arc<dyn PartitionStore>,
     /// False while it is being loaded: then its tasks are in the engine, and rest.
     is_open: bool,
+    /// The last owner left word of what may run.
+    has_word: bool,
 }
 
 /// Which partitions are loaded or open. Looking one up costs a shift and an index.
@@ -66,15 +68,22 @@ impl Hosted {
     /// Gives a partition a place; it is not open yet.
     pub(super) fn load(&mut self, partition: u16, store: Arc<dyn PartitionStore>) {
         if let Some(place) = self.places.get_mut(usize::from(partition)) {
-            *place = Some(Place { store, is_open: false });
+            *place = Some(Place { store, is_open: false, has_word: false });
         }
     }
 
-    /// Opens a partition that was loaded.
-    pub(super) fn open(&mut self, partition: u16) {
+    /// Notes that the last owner of a partition left word of what may run.
+    pub(super) fn note_word(&mut self, partition: u16) {
         if let Some(Some(place)) = self.places.get_mut(usize::from(partition)) {
-            place.is_open = true;
+            place.has_word = true;
         }
+    }
+
+    /// Opens a partition that was loaded. True when there is a word of its last owner, which must not be believed again.
+    pub(super) fn open(&mut self, partition: u16) -> bool {
+        let Some(Some(place)) = self.places.get_mut(usize::from(partition)) else { return false };
+        place.is_open = true;
+        std::mem::take(&mut place.has_word)
     }
 
     /// Takes a partition out. False when it had no place.

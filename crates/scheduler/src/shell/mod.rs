@@ -15,6 +15,7 @@
 mod accept;
 mod cache;
 mod changes;
+mod closing;
 mod conduct;
 mod dead;
 mod driver;
@@ -28,6 +29,7 @@ mod inputs;
 mod live;
 mod loading;
 mod logs;
+mod merged_keys;
 mod moves;
 mod outbox;
 mod queues;

@@ -33,6 +33,7 @@ impl Shell {
             }
             Move::Close { partition, reply } => {
                 self.flush()?; // what was accepted before is made durable
+                self.leave_word(partition);
                 self.close_partition(partition);
                 drop(reply.send(Ok(())));
             }
@@ -50,6 +51,10 @@ impl Shell {
                 Restored::Task(task) => self.engine.restore(*task),
                 Restored::Entry(entry) => self.restore_entry(partition, entry),
                 Restored::Run(found) => self.restore_run(partition, *found),
+                Restored::ClosedInOrder(running) => {
+                    self.engine.closed_in_order(Partition(partition), running);
+                    self.hosted.note_word(partition);
+                }
                 Restored::Key { queue, idempotency, task, forget_at } => {
                     self.engine.remember(&queue, Partition(partition), idempotency, task, forget_at);
                 }
@@ -64,7 +69,9 @@ impl Shell {
             return Ok(());
         }
         self.engine.opened(Partition(partition), epoch, self.now);
-        self.hosted.open(partition);
+        if self.hosted.open(partition) {
+            self.delete_word(partition);
+        }
         self.conductor_opened(partition)?;
         self.workers.ask_for_reports();
         self.metrics.partitions(self.hosted.open_count());

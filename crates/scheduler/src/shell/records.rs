@@ -9,6 +9,7 @@ use super::{
     changes::wire_state,
     effects::Context,
     live::LiveChange,
+    merged_keys,
     request::{Ended, wire_error},
 };
 use crate::{
@@ -44,6 +45,14 @@ impl Shell {
         self.staging.bytes += fixed.len() + whole.as_ref().map_or(0, bytes::Bytes::len);
         context.waiting = Some((id, Waiting { fixed: fixed.clone(), queue, moving: None }));
         self.staging.writes.push(submission.partition.0, Write::Submitted { id, fixed, whole, moving, key });
+    }
+
+    /// Records the idempotency key of a submit that was merged into a task.
+    pub(super) fn stage_merged(&mut self, task: TaskId, context: &Context<'_>) {
+        let submission = &context.new.as_ref().expect("only a submit makes this record").submission;
+        if let Some(entry) = merged_keys::entry(submission, task, self.now) {
+            self.staging.writes.push(submission.partition.0, Write::Put(entry));
+        }
     }
 
     /// Records that a task which runs at most once is about to be sent to a worker.

@@ -172,6 +172,8 @@ pub(super) enum Restored {
     Run(Box<Found>),
     /// An entry of what else is kept besides tasks.
     Entry(Entry),
+    /// Its last owner closed it in order, and these may run.
+    ClosedInOrder(Vec<mcp_engine::TaskId>),
     /// An idempotency key.
     Key {
         /// Its queue.

@@ -1,5 +1,6 @@
 //! The loop, asked directly: what depends on the order of requests.
 
+mod closing;
 mod once;
 mod reads;
 
@@ -33,6 +34,15 @@ async fn start_on(store: Arc<dyn Store>) -> (Handle, oneshot::Receiver<End>) {
 
 /// The same with the hub, for watches.
 async fn start_watched(store: Arc<dyn Store>) -> (Handle, oneshot::Receiver<End>, Arc<Hub>) {
+    let (handle, end, hub) = launch(&store);
+    let opening = handle.clone();
+    let open = move || (0..PARTITIONS).try_for_each(|n| opening.open_blocking(&*store, n, 1, 0).map(drop));
+    tokio::task::spawn_blocking(open).await.unwrap().unwrap();
+    (handle, end, hub)
+}
+
+/// A loop without partitions.
+fn launch(store: &Arc<dyn Store>) -> (Handle, oneshot::Receiver<End>, Arc<Hub>) {
     let settings = Arc::new(Settings::default());
     let hub = Hub::new(&settings);
     let parts = Parts {
@@ -42,10 +52,7 @@ async fn start_watched(store: Arc<dyn Store>) -> (Handle, oneshot::Receiver<End>
         clock: Clock::start(),
         errands: tokio::sync::mpsc::channel(1).0,
     };
-    let (handle, end) = super::start(parts, Arc::clone(&store)).unwrap();
-    let opening = handle.clone();
-    let open = move || (0..PARTITIONS).try_for_each(|n| opening.open_blocking(&*store, n, 1, 0).map(drop));
-    tokio::task::spawn_blocking(open).await.unwrap().unwrap();
+    let (handle, end) = super::start(parts, Arc::clone(store)).unwrap();
     (handle, end, hub)
 }
 

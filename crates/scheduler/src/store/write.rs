@@ -77,11 +77,16 @@ pub enum Table {
     WorkflowDone = 7,
     /// What is to be told to the owner of another partition. Key: task id, and a byte for what it is.
     Notice = 8,
+    /// Idempotency keys of submits that were merged into a task with their unique key. Key: namespace, NUL, queue, NUL,
+    /// idempotency key.
+    MergedKey = 9,
+    /// What may run of a partition that its owner closed in order; gone when the next owner has begun. One key.
+    Closed = 10,
 }
 
 impl Table {
     /// Every table, in the order in which they are loaded.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Queue,
         Self::DeadLetter,
         Self::Schedule,
@@ -90,12 +95,20 @@ impl Table {
         Self::Step,
         Self::WorkflowDone,
         Self::Notice,
+        Self::MergedKey,
+        Self::Closed,
     ];
 
     /// True when the loop holds its entries in memory, so that a load visits them.
     pub const fn is_loaded(self) -> bool {
         match self {
-            Self::Queue | Self::Schedule | Self::Workflow | Self::Step | Self::Notice => true,
+            Self::Queue
+            | Self::Schedule
+            | Self::Workflow
+            | Self::Step
+            | Self::Notice
+            | Self::MergedKey
+            | Self::Closed => true,
             Self::DeadLetter | Self::Fire | Self::WorkflowDone => false,
         }
     }

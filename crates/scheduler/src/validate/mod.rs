@@ -31,6 +31,6 @@ pub(crate) use schedules::{
 };
 pub(crate) use spec::NAME_DEFAULT;
 pub(crate) use workflows::{
-    NewRun, RunFilter, check_rerun, check_workflow, list_workflows, reason, scheduled_workflow, wait_workflow,
-    with_defaults, workflow_id,
+    NewRun, RunFilter, check_rerun, check_workflow, list_workflows, reason, scheduled_plan, scheduled_workflow,
+    wait_workflow, with_defaults, workflow_id,
 };

@@ -25,7 +25,7 @@ use super::{
     queries::{CANCEL_REASON_BYTES_MAX, check_names, fnv, wait_of},
     spec::{KEY_BYTES_MAX, NAME_DEFAULT, Root, fault_of_labels, normalise},
 };
-use crate::workflow::{Brief, Extra, Fire, Plan, RunStates, at_home, records};
+use crate::workflow::{Brief, Extra, Fire, Plan, RunStates, at_home, records, workflow_id as workflow_of};
 
 /// A checked workflow without an id.
 #[derive(Debug)]
@@ -52,9 +52,10 @@ pub(crate) struct Earlier {
 }
 
 impl NewRun {
-    /// Hash of its home, for its id.
+    /// Hash of its home, for its id: that of its queue; of a repeated run, that of the first one, which a schedule may
+    /// have started in its own partition.
     pub(crate) fn home(&self) -> u16 {
-        self.plan.extra.home()
+        self.earlier.as_ref().map_or_else(|| self.plan.extra.home(), |earlier| workflow_of(earlier.view.run.id).home())
     }
 
     /// Bytes it takes while it waits for the loop, about.
@@ -86,17 +87,21 @@ pub(crate) fn check_workflow(workflow: Option<WorkflowSpec>, trace: &str) -> Res
     Ok(NewRun::of(plan(spec)?, trace, body_hash, None))
 }
 
-/// Checks a workflow that a schedule starts.
+/// Checks a workflow that a schedule in `namespace` starts.
 ///
 /// # Errors
 /// As [`check_workflow`].
-pub(crate) fn scheduled_workflow(mut spec: WorkflowSpec, fire: Fire) -> Result<NewRun, Error> {
-    fill(&mut spec.namespace, &fire.namespace);
+pub(crate) fn scheduled_plan(mut spec: WorkflowSpec, namespace: &str) -> Result<Plan, Error> {
+    fill(&mut spec.namespace, namespace);
     fill(&mut spec.queue, NAME_DEFAULT);
     spec.idempotency_key.clear(); // the fire time is what makes it one of its kind
-    let mut plan = plan(spec)?;
+    plan(spec)
+}
+
+/// The workflow for one fire time of a schedule.
+pub(crate) fn scheduled_workflow(mut plan: Plan, fire: Fire) -> NewRun {
     plan.extra.fire = Some(fire);
-    Ok(NewRun::of(plan, "", 0, None))
+    NewRun::of(plan, "", 0, None)
 }
 
 /// Checks a run of a final workflow, perhaps in a newer version, which has the same home.

@@ -20,7 +20,7 @@ fn in_queue(queue: &str) -> TaskSpec {
 }
 
 async fn try_explain(scheduler: &Scheduler, id: &str) -> Result<ExplainTaskResponse, Status> {
-    let request = ExplainTaskRequest { task_id: id.to_owned() };
+    let request = ExplainTaskRequest { task_id: id.to_owned(), ..ExplainTaskRequest::default() };
     scheduler.client.clone().explain_task(request).await.map(tonic::Response::into_inner)
 }
 

@@ -51,6 +51,26 @@ async fn an_idempotency_key_is_forgotten_after_its_window() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_key_of_a_merged_submit_is_remembered_across_restarts() {
+    let mut scheduler = Scheduler::start().await;
+    let first = scheduler.submit(unique("u")).await;
+    let merged = || TaskSpec { idempotency_key: "k".to_owned(), ..unique("u") };
+    let found = scheduler.try_submit(merged()).await.unwrap();
+    assert_eq!((found.task_id.as_str(), found.deduplicated), (first.as_str(), true));
+    let mut worker = Worker::join(&scheduler, 1).await;
+    assert_eq!(worker.work().await, first);
+    drop(worker);
+    for restarts in 0..2 {
+        let again = scheduler.try_submit(merged()).await.unwrap();
+        assert_eq!((again.task_id.as_str(), again.deduplicated), (first.as_str(), true), "{restarts} restarts");
+        let status = scheduler.try_submit(TaskSpec { priority: 1, ..merged() }).await.unwrap_err();
+        assert_eq!(Error::from(status).code(), Code::IdempotencyConflict);
+        scheduler.restart().await;
+    }
+    assert_ne!(scheduler.submit(unique("u")).await, first, "the name is free");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_a_unique_key_there_is_one_unfinished_task() {
     let mut scheduler = Scheduler::start().await;
     let first = scheduler.submit(TaskSpec { delay: millis(3_600_000), ..unique("u") }).await;

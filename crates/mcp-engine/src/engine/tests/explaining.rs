@@ -36,7 +36,7 @@ fn a_lack_of_workers_is_explained() {
     assert_eq!(rig.reasons(2), [no_match, Reason::Behind { tasks: 1, more: false }]);
     rig.join(4, 0);
     let busy = Reason::WorkersBusy { workers: 1, some: vec![WorkerId(4)], without_room: 0 };
-    assert_eq!(rig.reasons(1), std::slice::from_ref(&busy));
+    assert_eq!((rig.reasons(1), next_change(&rig, 2)), (vec![busy.clone()], None), "it runs nothing that has to end");
     assert_eq!(rig.reasons(2), [busy, Reason::Behind { tasks: 1, more: false }]);
     rig.now = 1_300;
     rig.lose(4);
@@ -111,6 +111,26 @@ fn what_may_run_counts_in_the_explanation() {
     rig.submit(task(2));
     let expected = Saturation { limit: 1, running: 0, perhaps_running: 1, since: 1_000, holders: Vec::new() };
     assert_eq!(rig.reasons(2), [Reason::QueueConcurrency(expected)]);
+    assert_eq!(next_change(&rig, 2), Some(1_000 + LEASE), "what may run is given up then");
+}
+
+#[test]
+fn the_next_change_is_when_the_first_holder_has_to_end() {
+    let mut rig = Rig::new();
+    rig.set(QueueRules { concurrency_max: Some(2), ..QueueRules::default() });
+    rig.join(1, 2);
+    rig.submit(Submission { run_timeout: 9_000, ..task(1) });
+    rig.join(2, 1);
+    rig.now = 1_500;
+    rig.submit(Submission { run_timeout: 700, ..task(2) });
+    rig.submit(task(3));
+    assert_eq!(next_change(&rig, 3), Some(1_500 + 700 + GRACE));
+    let mut rig = Rig::new();
+    rig.join(1, 1);
+    rig.submit(task(1));
+    rig.submit(task(2));
+    assert!(matches!(rig.reasons(2)[0], Reason::WorkersBusy { .. }));
+    assert_eq!(next_change(&rig, 2), Some(1_000 + RUN_TIMEOUT + GRACE));
 }
 
 #[test]

@@ -209,3 +209,39 @@ fn finished_tasks_and_repeats_are_not_restored() {
     let tasks = [restored(1, State::Succeeded), restored(2, State::Pending), restored(2, State::Pending)];
     assert_eq!(Rig::restored(tasks).engine.stats().tasks, 1);
 }
+
+#[test]
+fn after_an_orderly_close_only_what_may_run_waits() {
+    let mut rig = Rig::new();
+    rig.join(1, 1);
+    (1..=3).for_each(|id| _ = rig.submit(task(id)));
+    assert_eq!(rig.engine.perhaps_running(PARTITION), [TaskId(1)]);
+    let mut engine = Engine::new(config());
+    engine.closed_in_order(PARTITION, [TaskId(1)]);
+    (1..=3).for_each(|id| engine.restore(restored(id, State::Pending)));
+    engine.opened(PARTITION, EPOCH, 1_000);
+    let mut rig = Rig { engine, now: 1_000, effects: Vec::new() };
+    rig.join(1, 9);
+    rig.pass(0);
+    assert_eq!(rig.assigned_tasks(), [2, 3]);
+    assert_eq!(rig.records(), [], "no attempt of them has to be made void");
+    assert!(!rig.finish(2, older(2, 3), Outcome::Succeeded));
+    assert_eq!(rig.engine.perhaps_running(PARTITION), [1, 2, 3].map(TaskId));
+    rig.join_with(2, 0, &[older(1, 3)]);
+    assert_eq!(rig.running(TaskId(1)), older(1, 3));
+}
+
+#[test]
+fn a_close_without_a_word_lets_all_of_them_wait() {
+    let mut engine = Engine::new(config());
+    engine.closed_in_order(PARTITION, []);
+    engine.close(PARTITION);
+    engine.restore(restored(1, State::Pending));
+    engine.opened(PARTITION, EPOCH, 1_000);
+    let mut rig = Rig { engine, now: 1_000, effects: Vec::new() };
+    rig.join(1, 9);
+    rig.pass(LEASE - 1);
+    assert_eq!(rig.assigned(), []);
+    rig.pass(1);
+    assert_eq!(rig.assigned_tasks(), [1]);
+}

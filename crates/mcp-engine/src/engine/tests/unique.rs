@@ -67,6 +67,29 @@ fn the_idempotency_key_comes_before_the_name() {
 }
 
 #[test]
+fn the_key_of_a_submit_that_finds_a_name_is_that_tasks_from_then_on() {
+    let mut rig = Rig::new();
+    let first = rig.submit(named(1, "a"));
+    let again = |id, hash| Submission { idempotency: key("k", hash), ..named(id, "a") };
+    let found = Ok(Applied::Submitted { id: first, deduplicated: true });
+    assert_eq!(rig.engine.merges_into(rig.now, &again(2, 1)), Some(first));
+    assert_eq!(rig.apply(Command::Submit(again(2, 1))), found);
+    assert_eq!(rig.engine.merges_into(rig.now, &again(3, 1)), None, "its key leads to it");
+    assert_eq!(rig.records(), [Record::Merged { task: first, submitted: TaskId(2) }]);
+    assert_eq!(rig.apply(Command::Submit(again(3, 2))), Err(Refused::IdempotencyConflict(first)));
+    rig.join(1, 1);
+    rig.finish(1, rig.running(first), Outcome::Succeeded);
+    assert_eq!(rig.apply(Command::Submit(again(4, 1))), found, "also when the name is free again");
+    assert_eq!(rig.records(), []);
+    // In one batch, too.
+    let batch = [named(5, "b"), Submission { idempotency: key("l", 1), ..named(6, "b") }];
+    let conflict = Submission { idempotency: key("l", 2), ..task(7) };
+    assert_eq!(rig.engine.admits(rig.now, &batch), Ok(()));
+    let refused = Err((2, Refused::IdempotencyConflict(TaskId(5))));
+    assert_eq!(rig.engine.admits(rig.now, &[batch.as_slice(), &[conflict]].concat()), refused);
+}
+
+#[test]
 fn a_name_in_use_is_found_in_a_batch_too() {
     let mut rig = Rig::with(Config { queue_len_max: 2, ..config() });
     rig.submit(named(1, "a"));

@@ -107,6 +107,11 @@ impl Durable {
                 counts_grow(id, entry.attempts, *attempts)?;
                 (entry.state, entry.attempts) = (*state, *attempts);
             }
+            Record::Merged { submitted, .. } => {
+                let merged = &self.submitted[submitted];
+                let has_its_name = merged.unique.is_some() && merged.unique == submission.unique;
+                promise!(has_its_name && merged.queue == submission.queue, "S4: {submitted:?} is merged into {id:?}");
+            }
             Record::Submitted { .. } => unreachable!("handled above"),
         }
         Ok(())
@@ -164,7 +169,7 @@ impl Durable {
     }
 
     /// Tasks of a partition with an attempt that was sent out and is not over on record.
-    pub(super) fn perhaps_running(&self, partition: Partition) -> BTreeSet<TaskId> {
+    pub(in crate::sim) fn perhaps_running(&self, partition: Partition) -> BTreeSet<TaskId> {
         let its = self.tasks.iter().filter(|(id, _)| partition_of(**id) == partition);
         let unfinished = its.filter(|(_, entry)| !is_final(entry.state));
         unfinished.filter(|(_, entry)| entry.newest() > entry.void).map(|(id, _)| *id).collect()

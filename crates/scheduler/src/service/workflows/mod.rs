@@ -2,7 +2,6 @@
 
 mod list;
 mod read;
-mod wait;
 
 use std::sync::Arc;
 
@@ -22,7 +21,7 @@ use super::Deps;
 use crate::{
     conductor::{Conduct, Control, StartedRun, WorkflowCommand},
     error::Error,
-    routing::Repeat,
+    routing::{Caller, Peer, Repeat},
     shell::Home,
     validate::{self, NewRun},
 };
@@ -30,7 +29,7 @@ use crate::{
 /// `mcp.scheduler.v1.WorkflowService`.
 #[derive(Debug, Clone)]
 pub(crate) struct Workflows {
-    deps: Deps,
+    pub(super) deps: Deps,
 }
 
 #[tonic::async_trait]
@@ -118,20 +117,10 @@ impl WorkflowService for Workflows {
         let (caller, request) = self.deps.caller(request);
         let id = validate::workflow_id(&request.workflow_id)?;
         validate::reason(&request.reason)?;
-        let routes = &self.deps.routes;
-        routes
-            .unary(
-                routes.of_id(id),
-                &caller,
-                request,
-                Repeat::Allowed,
-                |home, request: CancelWorkflowRequest| async move {
-                    let workflow = self.control(&home, id, Control::Cancel(request.reason)).await?;
-                    Ok(CancelWorkflowResponse { workflow: Some(workflow) })
-                },
-                |peer, request| async move { peer.workflows().cancel_workflow(request).await },
-            )
-            .await
+        let control = Control::Cancel(request.reason.clone());
+        let answer = |workflow| CancelWorkflowResponse { workflow: Some(workflow) };
+        let there = |peer: Peer, request| async move { peer.workflows().cancel_workflow(request).await };
+        self.controlled(&caller, id, request, &control, answer, there).await
     }
 
     async fn pause_workflow(
@@ -140,20 +129,9 @@ impl WorkflowService for Workflows {
     ) -> Result<Response<PauseWorkflowResponse>, Status> {
         let (caller, request) = self.deps.caller(request);
         let id = validate::workflow_id(&request.workflow_id)?;
-        let routes = &self.deps.routes;
-        routes
-            .unary(
-                routes.of_id(id),
-                &caller,
-                request,
-                Repeat::Allowed,
-                |home, _| async move {
-                    let workflow = self.control(&home, id, Control::Pause).await?;
-                    Ok(PauseWorkflowResponse { workflow: Some(workflow) })
-                },
-                |peer, request| async move { peer.workflows().pause_workflow(request).await },
-            )
-            .await
+        let answer = |workflow| PauseWorkflowResponse { workflow: Some(workflow) };
+        let there = |peer: Peer, request| async move { peer.workflows().pause_workflow(request).await };
+        self.controlled(&caller, id, request, &Control::Pause, answer, there).await
     }
 
     async fn resume_workflow(
@@ -162,20 +140,9 @@ impl WorkflowService for Workflows {
     ) -> Result<Response<ResumeWorkflowResponse>, Status> {
         let (caller, request) = self.deps.caller(request);
         let id = validate::workflow_id(&request.workflow_id)?;
-        let routes = &self.deps.routes;
-        routes
-            .unary(
-                routes.of_id(id),
-                &caller,
-                request,
-                Repeat::Allowed,
-                |home, _| async move {
-                    let workflow = self.control(&home, id, Control::Resume).await?;
-                    Ok(ResumeWorkflowResponse { workflow: Some(workflow) })
-                },
-                |peer, request| async move { peer.workflows().resume_workflow(request).await },
-            )
-            .await
+        let answer = |workflow| ResumeWorkflowResponse { workflow: Some(workflow) };
+        let there = |peer: Peer, request| async move { peer.workflows().resume_workflow(request).await };
+        self.controlled(&caller, id, request, &Control::Resume, answer, there).await
     }
 
     async fn rerun_workflow(
@@ -216,6 +183,21 @@ impl Workflows {
         check: impl FnOnce() -> Result<T, WireError> + Send + 'static,
     ) -> Result<T, Error> {
         Ok(self.deps.reads.read(move || Ok(check())).await??)
+    }
+
+    /// Does something to a workflow at its owner, and answers with it. A repeat does no harm.
+    async fn controlled<M: Clone, A, There: Future<Output = Result<Response<A>, Status>>>(
+        &self,
+        caller: &Caller,
+        id: TaskId,
+        request: M,
+        control: &Control,
+        answer: impl Fn(Workflow) -> A,
+        there: impl Fn(Peer, Request<M>) -> There,
+    ) -> Result<Response<A>, Status> {
+        let (routes, answer) = (&self.deps.routes, &answer);
+        let here = |home, _| async move { Ok(answer(self.control(&home, id, control.clone()).await?)) };
+        routes.unary(routes.of_id(id), caller, request, Repeat::Allowed, here, there).await
     }
 
     async fn control(&self, home: &Arc<Home>, id: TaskId, control: Control) -> Result<Workflow, Error> {

@@ -17,15 +17,23 @@ use crate::{
 
 impl Workflows {
     /// A workflow, whole.
-    pub(super) async fn get(&self, home: &Arc<Home>, id: TaskId) -> Result<Workflow, Error> {
+    pub(in crate::service) async fn get(&self, home: &Arc<Home>, id: TaskId) -> Result<Workflow, Error> {
+        let (view, reason) = self.run(home, id).await?.ok_or(Error::WorkflowNotFound { id })?;
+        self.deps.reads.read(move || Ok(whole(&view, &reason, with_defaults))).await
+    }
+
+    /// A workflow, final or not, and why a caller cancelled it.
+    pub(in crate::service) async fn run(
+        &self,
+        home: &Arc<Home>,
+        id: TaskId,
+    ) -> Result<Option<(RunView, String)>, Error> {
         // One that ends in between is found on record.
         let unfinished = if home.showing().has(id) { view(home, id).await? } else { None };
-        let run = match unfinished {
-            Some(run) => Some(run),
-            None => self.final_run(home, id).await?,
-        };
-        let (view, reason) = run.ok_or(Error::WorkflowNotFound { id })?;
-        self.deps.reads.read(move || Ok(whole(&view, &reason, with_defaults))).await
+        match unfinished {
+            Some(run) => Ok(Some(run)),
+            None => self.final_run(home, id).await,
+        }
     }
 
     /// A workflow that is final, and why a caller cancelled it.

@@ -103,7 +103,11 @@ impl Shell {
     /// Submits one task again. A repeat finds the task that replays it already.
     fn replay(&mut self, partition: u16, replay: Replay) -> Result<Result<TaskId, Error>, store::Error> {
         let Replay { old, mut new } = replay;
-        let (queue, is_unique) = (new.submission.queue.clone(), new.submission.unique.is_some());
+        // A task that has the unique key is somebody else's, and must not get the key of this replay.
+        if let Some(holder) = self.engine.merges_into(self.now, &new.submission).map(wire_id) {
+            return Ok(if self.is_unrelated(holder, old.id)? { Err(unique_key_taken(holder)) } else { Ok(holder) });
+        }
+        let queue = new.submission.queue.clone();
         new.submission.id = engine_id(self.ids.next(self.now, new.home));
         let command = Command::Submit(new.submission.clone());
         let (id, deduplicated) = match self.apply(command, Context { new: Some(new), ..Context::default() })? {
@@ -112,9 +116,7 @@ impl Shell {
             Err(refused) => return Ok(Err(refusal(&refused, None))),
         };
         if deduplicated {
-            // The key of the replay leads to it. A task found under the unique key is somebody else's.
-            let is_other = is_unique && self.is_unrelated(id, old.id)?;
-            return Ok(if is_other { Err(unique_key_taken(id)) } else { Ok(id) });
+            return Ok(Ok(id)); // the key of the replay leads to it
         }
         let Stored { id: old_id, fixed, moving } = old;
         let moving = Moving { replayed_as: id.to_string(), ..moving };
@@ -127,9 +129,6 @@ impl Shell {
 
     /// True when an unfinished task does not replay `old`.
     fn is_unrelated(&self, id: TaskId, old: TaskId) -> Result<bool, store::Error> {
-        if self.engine.view(engine_id(id)).is_none() {
-            return Ok(false); // only unfinished tasks hold a unique key
-        }
         let (fixed, _) = self.record(id, None)?;
         Ok(fixed.origin()?.and_then(|origin| origin.replay_of) != Some(old))
     }

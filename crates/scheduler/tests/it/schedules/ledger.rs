@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use mcp_proto::{
     Code,
-    scheduler::v1::{FireKind, FireOutcome, ListFiresRequest, ListSchedulesRequest, Schedule, TaskState},
+    scheduler::v1::{FireKind, FireOutcome, ListFiresRequest, ListSchedulesRequest, OverlapPolicy, Schedule, TaskState},
 };
 
 use super::{Book, HOURLY, all_tasks, every_second, idle, now_ms, task, time};
@@ -151,4 +151,27 @@ async fn schedules_are_listed_by_name_over_all_partitions() {
     }
     let page = ListSchedulesRequest { page_token: "00".to_owned(), ..ListSchedulesRequest::default() };
     assert_eq!(code(book.client().list_schedules(page).await), Code::InvalidPageToken);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fires_are_counted_by_their_outcome() {
+    let value = |outcome: &str| {
+        let (text, label) = (mcp_chassis::metrics::text(), format!("outcome=\"{outcome}\""));
+        let mut lines = text
+            .lines()
+            .filter(|line| line.starts_with("mcp_scheduler_schedule_fires_total{") && line.contains(&label));
+        lines.next().and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).unwrap_or_default()
+    };
+    let before = [value("ran"), value("skipped")];
+    let scheduler = Scheduler::start().await;
+    let book = Book::of(&scheduler);
+    book.put(Schedule { overlap: OverlapPolicy::Skip.into(), ..idle() }).await;
+    let outcomes = [book.trigger().await.outcome(), book.trigger().await.outcome()];
+    assert_eq!(outcomes, [FireOutcome::Ran, FireOutcome::Skipped], "nobody runs the first one");
+    testkit::eventually(LIMIT, || async {
+        let more = [value("ran") - before[0], value("skipped") - before[1]];
+        if more.iter().all(|more| *more >= 1.0) { Ok(()) } else { Err(format!("{more:?}")) }
+    })
+    .await;
+    assert!(mcp_chassis::metrics::text().contains("mcp_scheduler_schedules"));
 }

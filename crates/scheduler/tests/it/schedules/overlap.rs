@@ -41,7 +41,7 @@ async fn one_fire_waits_for_the_end_of_the_earlier_run() {
     book.trigger().await;
     let running = attempt(&mut worker).await;
     let waits = book.trigger().await;
-    assert_eq!((waits.outcome(), waits.task_id.as_str()), (FireOutcome::Unspecified, ""));
+    assert_eq!((waits.outcome(), waits.task_id.as_str()), (FireOutcome::Waiting, ""));
     assert_eq!(book.trigger().await.outcome(), FireOutcome::Skipped);
     // A failed run is over, too.
     let failed = failure(Code::InvalidArgument, "no");
@@ -59,7 +59,7 @@ async fn the_earlier_run_is_cancelled_for_the_next() {
     let first = book.trigger().await;
     let running = attempt(&mut worker).await;
     let second = book.trigger().await;
-    assert_eq!(second.outcome(), FireOutcome::Unspecified, "it starts when the first one is stopped");
+    assert_eq!(second.outcome(), FireOutcome::Waiting, "it starts when the first one is stopped");
     let (cancelled, reason) = worker.cancelled().await;
     assert_eq!(cancelled, running);
     assert!(reason.contains("fire time"), "{reason}");

@@ -2,6 +2,7 @@
 
 mod control;
 mod data;
+mod explain;
 mod failures;
 mod large;
 mod lists;
