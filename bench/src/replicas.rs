@@ -51,7 +51,8 @@ impl Replicas {
             schedulers.insert(id, Process::spawn(id, command));
             urls.push(url);
         }
-        let (command, gateway_url) = serve(setup, "gateway", "gateway", &etcd)?;
+        let (mut command, gateway_url) = serve(setup, "gateway", "gateway", &etcd)?;
+        command.env("MCP_GATEWAY__GATEWAY__SECURITY__ANONYMOUS", "true");
         let gateway = Process::spawn("gateway", command);
         let worker = Worker::builder(Schedulers::Fixed(urls))
             .slots(SLOTS)

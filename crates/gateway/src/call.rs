@@ -6,6 +6,7 @@ use tracing::Span;
 
 use crate::{
     metrics::{Method, Methods, Protocol, Raised},
+    security::authorize::Narrow,
     trace::Identity,
 };
 
@@ -18,6 +19,7 @@ pub(crate) struct Call {
     started: Instant,
     identity: Identity,
     log: Option<LogFields>,
+    narrow: Option<Narrow>,
     finished: bool,
     _in_flight: Raised,
 }
@@ -40,16 +42,22 @@ impl Call {
         method: Rc<Method>,
         protocol: Protocol,
         identity: Identity,
-        log: Option<LogFields>,
+        (log, narrow): (Option<LogFields>, Option<Narrow>),
         in_flight: Raised,
     ) -> Self {
         let started = Instant::now();
-        Self { methods, method, protocol, started, identity, log, finished: false, _in_flight: in_flight }
+        Self { methods, method, protocol, started, identity, log, narrow, finished: false, _in_flight: in_flight }
     }
 
     /// The method that is called.
     pub(crate) fn method(&self) -> &Method {
         &self.method
+    }
+
+    /// What the request must be checked for before it is sent on, by [`gate::confirm`](crate::gate::confirm); `None`: its
+    /// caller may do this everywhere.
+    pub(crate) fn narrow(&self) -> Option<&Narrow> {
+        self.narrow.as_ref()
     }
 
     /// The call's place in its trace.

@@ -5,6 +5,15 @@ use std::{num::NonZeroUsize, time::Duration};
 use mcp_chassis::{CoordSettings, ServiceConfig, ServiceSettings, TelemetrySettings, settings};
 use serde::{Deserialize, Serialize};
 
+use crate::upstream::policy::Policy;
+pub use crate::{
+    limits::settings::{By, LimitSettings, RateLimit},
+    security::{
+        Grants,
+        settings::{ClientSettings, IssuerSettings, RoleMapping, Secret, SecuritySettings, TlsSettings},
+    },
+};
+
 /// Name under which the gateway registers, and of its settings in the environment.
 pub const SERVICE: &str = "gateway";
 
@@ -53,7 +62,11 @@ impl ServiceConfig for Config {
     }
 
     fn validate(&self) -> Result<(), settings::Error> {
-        self.gateway.check().map_err(|(key, reason)| settings::Error::invalid(format!("gateway.{key}"), reason))
+        self.gateway.check().map_err(|(key, reason)| settings::Error::invalid(format!("gateway.{key}"), reason))?;
+        match self.gateway.policy.faults().into_iter().next() {
+            Some(fault) => Err(settings::Error::invalid(format!("gateway.policy.{}", fault.field), fault.description)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -74,8 +87,14 @@ pub struct GatewaySettings {
     pub downstream: DownstreamSettings,
     /// How instances are called.
     pub upstream: UpstreamSettings,
+    /// How calls are balanced and what is done when instances fail, unless their route says otherwise.
+    pub policy: Policy,
     /// HTTP/JSON in front of gRPC.
     pub json: JsonSettings,
+    /// Who may call.
+    pub security: SecuritySettings,
+    /// How often.
+    pub limits: LimitSettings,
 }
 
 impl Default for GatewaySettings {
@@ -86,7 +105,10 @@ impl Default for GatewaySettings {
             drain_delay: Duration::ZERO,
             downstream: DownstreamSettings::default(),
             upstream: UpstreamSettings::default(),
+            policy: Policy::default(),
             json: JsonSettings::default(),
+            security: SecuritySettings::default(),
+            limits: LimitSettings::default(),
         }
     }
 }
@@ -97,15 +119,30 @@ impl Default for GatewaySettings {
 pub struct DownstreamSettings {
     /// Connections in all; more wait in the listen queue.
     pub connections_max: usize,
+    /// Connections from one address, of IPv6 from one /64; more are closed at once. 0 means no limit.
+    pub connections_per_ip_max: usize,
     /// Calls in flight on each data-plane thread; more are refused as OVERLOADED.
     pub calls_max: usize,
     /// Streams of one HTTP/2 connection.
     pub streams_max: u32,
     /// Bytes of one request's head.
     pub header_bytes_max: u32,
-    /// How long a caller may take to send a request's head; on HTTP/1.1 also how long it may be idle between two.
+    /// Headers of one request.
+    pub header_count_max: usize,
+    /// How long a caller may take for the handshake of TLS, and to send a request's head; on HTTP/1.1 also how long it may be idle between two.
     #[serde(with = "humantime_serde")]
     pub header_timeout: Duration,
+    /// How long an HTTP/2 connection may be without a new call before its caller is told to go away. Calls that run go on.
+    #[serde(with = "humantime_serde")]
+    pub idle_timeout: Duration,
+    /// Least speed of a JSON request's body, in bytes a second on average. 0 means any.
+    pub body_rate_min: u32,
+    /// How long a body may take whatever its speed.
+    #[serde(with = "humantime_serde")]
+    pub body_grace: Duration,
+    /// Calls that a connection may give up within their first second, counted over half a minute. It is closed when
+    /// there are more and they are most of its calls.
+    pub resets_max: u32,
     /// How often a silent HTTP/2 connection is pinged.
     #[serde(with = "humantime_serde")]
     pub ping_interval: Duration,
@@ -118,10 +155,16 @@ impl Default for DownstreamSettings {
     fn default() -> Self {
         Self {
             connections_max: 20_000,
+            connections_per_ip_max: 12_000,
             calls_max: 20_000,
             streams_max: 256,
             header_bytes_max: 32 * 1024,
+            header_count_max: 100,
             header_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(900),
+            body_rate_min: 1_024,
+            body_grace: Duration::from_secs(10),
+            resets_max: 500,
             ping_interval: Duration::from_secs(30),
             ping_timeout: Duration::from_secs(15),
         }
@@ -151,6 +194,9 @@ pub struct UpstreamSettings {
     /// How long an instance has to answer before its calls are given up.
     #[serde(with = "humantime_serde")]
     pub ping_timeout: Duration,
+    /// Bytes of streamed requests that one data-plane thread keeps until their answers begin, to be able to repeat
+    /// them; a request beyond it is not repeated.
+    pub repeat_bytes_max: usize,
 }
 
 impl Default for UpstreamSettings {
@@ -163,6 +209,7 @@ impl Default for UpstreamSettings {
             streams_max: 200,
             ping_interval: Duration::from_secs(20),
             ping_timeout: Duration::from_secs(10),
+            repeat_bytes_max: 32 * 1024 * 1024,
         }
     }
 }
@@ -210,6 +257,8 @@ impl GatewaySettings {
             ("downstream.connections_max", down.connections_max),
             ("downstream.calls_max", down.calls_max),
             ("downstream.streams_max", down.streams_max as usize),
+            ("downstream.header_count_max", down.header_count_max),
+            ("downstream.resets_max", down.resets_max as usize),
             ("upstream.connections_max", up.connections_max),
             ("upstream.streams_max", up.streams_max),
             ("json.body_bytes_max", json.body_bytes_max),
@@ -217,6 +266,7 @@ impl GatewaySettings {
         ];
         let times = [
             ("downstream.header_timeout", down.header_timeout),
+            ("downstream.idle_timeout", down.idle_timeout),
             ("downstream.ping_interval", down.ping_interval),
             ("downstream.ping_timeout", down.ping_timeout),
             ("upstream.connect_timeout", up.connect_timeout),
@@ -252,7 +302,8 @@ impl GatewaySettings {
                 format!("is {}, less than `json.body_bytes_max`, {}", json.buffer_bytes_max, json.body_bytes_max);
             return Err(("json.buffer_bytes_max", reason));
         }
-        Ok(())
+        self.security.check()?;
+        self.limits.check()
     }
 }
 
@@ -275,5 +326,8 @@ mod tests {
         assert_eq!(settings.check().unwrap_err().0, "upstream.backoff_max");
         settings.downstream.calls_max = 0;
         assert_eq!(settings.check().unwrap_err().0, "downstream.calls_max");
+        let mut config = Config::default();
+        config.gateway.policy.breaker.probes = 0;
+        assert!(config.validate().unwrap_err().to_string().contains("gateway.policy.breaker.probes"));
     }
 }

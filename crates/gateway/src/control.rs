@@ -3,29 +3,43 @@
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use mcp_chassis::server::{advertised_address, random_instance_id};
+use mcp_chassis::server::{DECODE_BYTES_MAX, advertised_address, random_instance_id};
 use mcp_client::Discovery;
 use mcp_coord::{Coordinator, InstanceRecord, Registration};
-use prost_reflect::DescriptorPool;
+use mcp_proto::gateway::v1::{
+    key_service_server::{KeyServiceServer, SERVICE_NAME as KEY_SERVICE},
+    route_service_server::{RouteServiceServer, SERVICE_NAME as ROUTE_SERVICE},
+};
 use tokio::{
     net::TcpListener,
     runtime::Handle,
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, sleep_until, timeout, timeout_at},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tonic_health::ServingStatus;
 
 use crate::{
     builtin,
     config::{Config, SERVICE},
     core::{Shared, State},
+    descriptors::{self, follow::Descriptors},
+    limits::limiter::Limiter,
     metrics::Instruments,
-    plane::{self, DataPlane},
-    transcode::router::Router,
+    plane::{self, DataPlane, PerIp},
+    platform::{self, Platform},
+    routes::{self, compiled::CompiledRoute, follow::Routes},
+    security::{authorize::Places, keys, start::Security},
+    upstream::Inspector,
 };
+
+/// Longest time that readiness waits for the descriptors of services that were there first.
+const DESCRIBED_MAX: Duration = Duration::from_secs(3);
 
 /// Longest time that deregistering may take; the lease ends by itself anyway.
 const DEREGISTER_MAX: Duration = Duration::from_secs(3);
+
+/// Full names of the gateway's own services of the platform.
+const OWN_SERVICES: [&str; 2] = [KEY_SERVICE, ROUTE_SERVICE];
 
 /// The name under which health speaks of the whole server.
 const OVERALL: &str = "";
@@ -48,13 +62,29 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let local = listener.local_addr().context("the listener has no address")?;
-    let shared = Arc::new(shared(&config)?);
+    let discovery = Discovery::start(Arc::clone(&coord), &config.coord.cluster);
+    let built_in = descriptors::built_in().context("our descriptors or HTTP rules cannot be used")?;
+    let places = Places::of(&built_in.pool).context("our descriptors are not complete")?;
+    let (descriptors, following) = descriptors::follow::start(discovery.clone(), built_in);
+    // Dropped with this future.
+    let _following = AbortOnDropHandle::new(tokio::spawn(following));
+    let mut complete = descriptors.complete.clone();
+    let settings = &config.gateway.security;
+    let (security, upkeep) = Security::start(settings, places, Arc::clone(&coord), &config.coord.cluster).await?;
+    let keys = keys::service::Service::new(Arc::clone(&coord), &config.coord.cluster);
+    let default_route = Arc::new(CompiledRoute::default_route());
+    let routes = Routes::start(Arc::clone(&coord), &config.coord.cluster, default_route);
+    let edge = routes::service::Service::new(Arc::clone(&coord), &config.coord.cluster, routes.clone());
+    let edge = RouteServiceServer::new(edge).max_decoding_message_size(DECODE_BYTES_MAX);
+    let services = tonic::service::Routes::new(KeyServiceServer::new(keys)).add_service(edge).prepare();
+    let (platform, _serving) = platform::serve(services, &OWN_SERVICES).await?;
+    let shared = Arc::new(shared(&config, descriptors, security, platform));
     let (mut health, own) = builtin::own_services().context("reflection cannot be set up")?;
     health.set_service_status(OVERALL, ServingStatus::NotServing).await;
-    let discovery = Discovery::start(Arc::clone(&coord), &config.coord.cluster);
-    let mut plane = DataPlane::start(&shared, &own, &discovery).await?;
+    let mut plane = DataPlane::start(&shared, &own, (&discovery, &routes)).await?;
     let connections_max = config.gateway.downstream.connections_max;
-    let accepting = plane::accept(listener, connections_max, shared.instruments.clone(), plane.senders());
+    let per_ip = PerIp::new(config.gateway.downstream.connections_per_ip_max);
+    let accepting = plane::accept(listener, connections_max, per_ip, shared.instruments.clone(), plane.senders());
     let mut accepting = Box::pin(accepting);
     let record = record(&config, local);
     tracing::info!(%local, advertised = record.address, threads = config.gateway.threads(), "serving");
@@ -63,6 +93,9 @@ pub async fn run(
     let mut registration = None;
     let becoming_ready = async {
         synced.await;
+        // Late descriptors come to a gateway that serves: what is known already need not wait for them.
+        timeout(DESCRIBED_MAX, complete.wait_for(|complete| *complete)).await.map(drop).unwrap_or_default();
+        upkeep.synced(settings).await;
         shared.state.set_synced();
         health.set_service_status(OVERALL, ServingStatus::Serving).await;
         registration =
@@ -108,17 +141,20 @@ async fn accept_until<T>(accepting: &mut (impl Future<Output = ()> + Unpin), ste
     }
 }
 
-fn shared(config: &Config) -> anyhow::Result<Shared> {
-    let pool = DescriptorPool::decode(mcp_proto::FILE_DESCRIPTOR_SET).context("our descriptors cannot be decoded")?;
-    let router = Router::of_pool(&pool).context("our HTTP rules cannot be used")?;
-    Ok(Shared {
-        router,
-        pool,
+fn shared(config: &Config, descriptors: Descriptors, security: Security, platform: Platform) -> Shared {
+    Shared {
+        descriptors,
         instruments: Instruments::new(config.gateway.threads()),
         state: State::default(),
+        zone: config.service.zone.clone(),
+        inspector: Inspector::default(),
+        security,
+        limiter: Limiter::new(config.gateway.limits.keys_max),
+        started: std::time::Instant::now(),
+        platform,
         control: Handle::current(),
         settings: config.gateway.clone(),
-    })
+    }
 }
 
 fn record(config: &Config, local: std::net::SocketAddr) -> InstanceRecord {

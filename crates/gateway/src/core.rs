@@ -1,7 +1,7 @@
 //! What a data-plane thread works with.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     net::SocketAddr,
     rc::Rc,
     sync::{
@@ -13,16 +13,24 @@ use std::{
 
 use http::Method;
 use mcp_proto::{Code, Error};
-use prost_reflect::DescriptorPool;
 use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
 
 use crate::{
     call::{Call, LogFields},
     config::GatewaySettings,
-    metrics::{Instruments, Level, Methods, Protocol},
+    descriptors::{
+        follow::Descriptors,
+        local::{Held, Local},
+    },
+    limits::limiter::Limiter,
+    metrics::{Instruments, Level, Protocol},
+    onion::composed::Composed,
+    platform::Platform,
+    routes::table::RouteTable,
+    security::{authorize, cache::TokenCache, principal::Principal, start::Security},
     trace::Identity,
-    transcode::router::Router,
-    upstream::{Described, Upstreams},
+    upstream::{Inspector, Surroundings, Upstreams},
 };
 
 /// When a refused caller should come back.
@@ -33,14 +41,24 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(crate) struct Shared {
     /// The settings.
     pub(crate) settings: GatewaySettings,
-    /// The HTTP routes.
-    pub(crate) router: Router,
-    /// Descriptors of the services that the gateway knows without asking them.
-    pub(crate) pool: DescriptorPool,
+    /// What is known of services by their descriptors.
+    pub(crate) descriptors: Descriptors,
     /// What is counted.
     pub(crate) instruments: Instruments,
     /// Where the gateway is in its life.
     pub(crate) state: State,
+    /// The gateway's zone; empty when it has none.
+    pub(crate) zone: String,
+    /// By it, every thread can be asked what it knows about the instances.
+    pub(crate) inspector: Inspector,
+    /// Who may call.
+    pub(crate) security: Security,
+    /// How often.
+    pub(crate) limiter: Limiter,
+    /// What the limiter's clock counts from.
+    pub(crate) started: std::time::Instant,
+    /// The gateway's own services.
+    pub(crate) platform: Platform,
     /// The control plane's runtime, for work that would hold up calls.
     pub(crate) control: Handle,
 }
@@ -81,46 +99,71 @@ pub(crate) struct Core {
     pub(crate) shared: Arc<Shared>,
     /// Its connections to instances.
     pub(crate) upstreams: Upstreams,
+    /// WebSockets that are open.
+    pub(crate) sessions: TaskTracker,
     /// The gateway's own gRPC services: health and reflection.
     pub(crate) own: tonic::service::Routes,
-    methods: Rc<Methods>,
+    /// Tokens that it has checked.
+    pub(crate) tokens: TokenCache,
+    descriptors: Rc<Local>,
+    routes: RefCell<Rc<Composed>>,
     calls: Arc<Level>,
     buffered: Cell<usize>,
-}
-
-impl Described for DescriptorPool {
-    fn has_service(&self, name: &str) -> bool {
-        self.get_service_by_name(name).is_some()
-    }
 }
 
 impl Core {
     /// The state of thread number `index`.
     pub(crate) fn new(shared: Arc<Shared>, own: tonic::service::Routes, index: usize) -> Self {
-        let settings = Rc::new(shared.settings.upstream.clone());
-        let described = Rc::new(shared.pool.clone());
+        let surroundings = Surroundings {
+            settings: Rc::new(shared.settings.upstream.clone()),
+            instruments: shared.instruments.clone(),
+            zone: shared.zone.as_str().into(),
+        };
+        let descriptors = Rc::new(Local::new(shared.descriptors.newest.clone(), shared.instruments.clone()));
+        let described: Rc<Local> = Rc::clone(&descriptors);
         Self {
-            upstreams: Upstreams::new(settings, shared.instruments.clone(), described),
-            methods: Rc::new(Methods::new(&shared.instruments, &shared.pool)),
+            upstreams: Upstreams::new(surroundings, shared.settings.policy.clone(), described),
+            descriptors,
+            routes: RefCell::new(Rc::new(Composed::new(Arc::default()))),
+            sessions: TaskTracker::new(),
             calls: Arc::clone(&shared.instruments.calls[index]),
             buffered: Cell::new(0),
+            tokens: TokenCache::default(),
             own,
             shared,
         }
     }
 
-    /// Starts the record of a call of the method at `rpc_path`.
+    /// What is known of services now, for one request from its beginning to its end.
+    pub(crate) fn descriptors(&self) -> Rc<Held> {
+        self.descriptors.held()
+    }
+
+    /// The routes of now. A request keeps those that it began with.
+    pub(crate) fn routes(&self) -> Rc<Composed> {
+        Rc::clone(&self.routes.borrow())
+    }
+
+    /// Puts other routes in the place of those of now.
+    pub(crate) fn set_routes(&self, table: Arc<RouteTable>) {
+        self.routes.replace(Rc::new(Composed::new(table)));
+    }
+
+    /// Starts the record of a call of the method at `rpc_path`, if its caller may call it. Every call begins here, under
+    /// the path that its instance will see, so there is no way around.
     ///
     /// # Errors
-    /// `OVERLOADED` when there are as many as there may be.
+    /// `UNAUTHENTICATED`, `PERMISSION_DENIED`; `OVERLOADED` when there are as many as there may be.
     pub(crate) fn begin(
         &self,
         protocol: Protocol,
         rpc_path: &str,
         identity: Identity,
         http: (&Method, &str),
-        peer: SocketAddr,
+        (peer, principal): (SocketAddr, Option<&Principal>),
     ) -> Result<Call, Error> {
+        let narrow = authorize::authorize(principal, rpc_path)
+            .inspect_err(|error| self.shared.instruments.request_refused(error.code().name()))?;
         let calls_max = i64::try_from(self.shared.settings.downstream.calls_max).unwrap_or(i64::MAX);
         if self.calls.get() >= calls_max {
             return Err(
@@ -132,8 +175,9 @@ impl Core {
             path: http.1.to_owned(),
             peer,
         });
-        let method = self.methods.get(rpc_path);
-        Ok(Call::begin(Rc::clone(&self.methods), method, protocol, identity, log, self.calls.raise()))
+        let methods = Rc::clone(&self.descriptors().methods);
+        let method = methods.get(rpc_path);
+        Ok(Call::begin(methods, method, protocol, identity, (log, narrow), self.calls.raise()))
     }
 
     /// Room for so many more bytes of a request's body.

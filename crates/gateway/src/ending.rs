@@ -12,22 +12,47 @@ use crate::{deadline, form};
 /// What tonic's servers say, under CANCELLED, when `grpc-timeout` ran out on them.
 const TONIC_TIMEOUT: &[u8] = b"Timeout%20expired";
 
+/// How a call that was sent broke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Break {
+    /// The instance is going away and has not looked at it.
+    GoneAway,
+    /// The instance refused it unread.
+    Refused,
+    /// What the instance did is not known.
+    Broken,
+}
+
+impl Break {
+    /// What an HTTP/2 error says about the call.
+    pub(crate) fn of(error: &hyper::Error) -> Self {
+        match h2_cause(error) {
+            // After a GOAWAY only those streams fail that the instance has not looked at.
+            Some(error) if error.is_remote() && error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR) => {
+                Self::GoneAway
+            }
+            Some(error) if error.reason() == Some(h2::Reason::REFUSED_STREAM) => Self::Refused,
+            _ => Self::Broken,
+        }
+    }
+}
+
+fn h2_cause(error: &hyper::Error) -> Option<&h2::Error> {
+    let error: &(dyn StdError + 'static) = error;
+    std::iter::successors(Some(error), |error| (*error).source()).find_map(|error| error.downcast_ref::<h2::Error>())
+}
+
 /// The error for a call that was sent and broke: `UNAVAILABLE` when the instance certainly did nothing with it,
 /// `UPSTREAM_FAILED` when that is not known.
 pub(crate) fn failure(error: &hyper::Error) -> Error {
-    let error: &(dyn StdError + 'static) = error;
-    let h2 = std::iter::successors(Some(error), |error| (*error).source())
-        .find_map(|error| error.downcast_ref::<h2::Error>());
-    let refused = h2.is_some_and(|error| {
-        // After a GOAWAY only those streams fail that the instance has not looked at.
-        (error.is_remote() && error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR))
-            || error.reason() == Some(h2::Reason::REFUSED_STREAM)
-    });
-    if refused {
-        Error::new(Code::Unavailable, "the instance refused the call: it is stopping, or has too many")
-    } else {
-        let cause = h2.map_or_else(|| error.to_string(), ToString::to_string);
-        Error::new(Code::UpstreamFailed, format!("the instance broke off the call: {cause}"))
+    match Break::of(error) {
+        Break::GoneAway | Break::Refused => {
+            Error::new(Code::Unavailable, "the instance refused the call: it is stopping, or has too many")
+        }
+        Break::Broken => {
+            let cause = h2_cause(error).map_or_else(|| error.to_string(), ToString::to_string);
+            Error::new(Code::UpstreamFailed, format!("the instance broke off the call: {cause}"))
+        }
     }
 }
 

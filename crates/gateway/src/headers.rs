@@ -1,9 +1,15 @@
 //! Which headers end at the gateway.
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// On every answer: the trace to look for.
 pub(crate) const X_TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
+
+/// To instances: who calls, as the gateway found out. What callers send under this name is removed.
+pub(crate) const PRINCIPAL: HeaderName = HeaderName::from_static("mcp-principal");
+
+/// To the gateway's own services: that the data plane sends the call. What callers send under this name is removed.
+pub(crate) const PASSWORD: HeaderName = HeaderName::from_static("mcp-gateway-password");
 
 /// Headers that speak of one connection. Source: RFC 9110, section 7.6.1, and what is still seen in the wild.
 const HOP_BY_HOP: [HeaderName; 6] = [
@@ -76,6 +82,12 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
         .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
 }
 
+/// True for every kind of gRPC request, gRPC-Web too: its path names a method.
+pub(crate) fn is_any_grpc(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    value.is_some_and(|value| value.starts_with(b"application/grpc"))
+}
+
 /// True when a body of this content type can be JSON: `application/json`, `…+json`, or not said.
 pub(crate) fn may_be_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(header::CONTENT_TYPE) else {
@@ -90,8 +102,6 @@ pub(crate) fn may_be_json(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn content_type(text: &'static str) -> HeaderMap {

@@ -2,9 +2,11 @@
 //!
 //! The control plane (registration, discovery, metrics) runs on the runtime that called [`run`]. The data plane is a
 //! thread for each core (`plane`) with a runtime and upstream connections of its own. A request goes through
-//! `pipeline`: it gets its place in a trace, then it is for a page of the gateway's own (`builtin`), or gRPC,
-//! passed on without being decoded (`proxy`), or HTTP/JSON, made a gRPC call by its service's HTTP rules
-//! (`transcode`). `upstream` knows the instances and balances between them.
+//! `pipeline`: it gets its place in a trace, finds its route (`routes`) and goes through that route's layers (`onion`).
+//! Inside of them it passes `gate`: who calls (`security`), and how often (`limits`). Then it is gRPC, passed on without
+//! being decoded (`proxy`), or made a gRPC call: HTTP/JSON (`transcode`), WebSocket (`websocket`) or gRPC-Web
+//! (`grpc_web`), by what its service tells of itself (`descriptors`). `upstream` knows the instances, balances between
+//! them and decides what is tried again. `builtin` are pages about the gateway, `platform` its own services.
 //!
 //! Deadlines, cancellation, metadata, trailers and trace context cross the gateway in both directions. Whatever fails
 //! here is an entry of the error catalogue, on gRPC and on HTTP.
@@ -12,27 +14,40 @@
 mod body;
 mod builtin;
 mod call;
+mod caller;
 pub mod config;
 mod control;
 mod core;
 mod deadline;
+mod descriptors;
 mod ending;
+mod exchange;
 mod flow;
 mod form;
+mod gate;
+mod grpc_web;
 mod headers;
+mod limits;
 mod metrics;
+mod onion;
 mod pipeline;
 mod plane;
+mod platform;
 mod proxy;
 mod reply;
+mod routes;
+mod safe;
+mod security;
 mod trace;
 mod transcode;
 mod upstream;
+mod websocket;
 
 use std::{ffi::OsString, process::ExitCode};
 
 pub use config::Config;
 pub use control::run;
+pub use upstream::policy;
 
 /// The whole program: flags, settings, telemetry, [`run`], exit code. `args` begins with the program's name.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {

@@ -1,6 +1,6 @@
 //! The transparent gRPC proxy: any method of any registered service, its messages never decoded.
 
-use std::{net::SocketAddr, rc::Rc};
+use std::rc::Rc;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, uri::PathAndQuery};
 use hyper::body::Incoming;
@@ -8,28 +8,31 @@ use mcp_proto::{Code, Error};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    body::{
-        Body,
-        forward::{Forward, Link},
-        relay::Relay,
-    },
+    body::{Body, forward::Forward, link::Link, relay::Relay, source::Source},
     call::Call,
     core::Core,
-    deadline, ending, headers,
+    deadline, ending,
+    exchange::{Context, Exchange},
+    gate, headers,
     metrics::Protocol,
     reply,
-    trace::Identity,
-    upstream::Lease,
+    upstream::{Lease, Outgoing},
 };
 
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 
-/// Passes a gRPC call on to an instance of the service that its path names.
-pub(crate) async fn serve(
-    core: &Core,
-    request: Request<Incoming>,
-    identity: Identity,
-    peer: SocketAddr,
+/// Passes a gRPC call on to an instance of the service that its path names, or of the one that its route names.
+pub(crate) async fn serve(core: &Rc<Core>, exchange: Exchange) -> Response<Body> {
+    let Exchange { request, context } = exchange;
+    call(core, request.map(Source::from), Protocol::Grpc, context).await
+}
+
+/// The same for a call that came in by `protocol`, wherever its messages come from.
+pub(crate) async fn call(
+    core: &Rc<Core>,
+    request: Request<Source>,
+    protocol: Protocol,
+    context: Context,
 ) -> Response<Body> {
     if request.version() != Version::HTTP_2 || request.method() != Method::POST {
         let error = Error::new(Code::UnsupportedMediaType, "gRPC needs a POST over HTTP/2");
@@ -40,13 +43,16 @@ pub(crate) async fn serve(
         let text = format!("`{}` is not `/package.Service/Method`", target.path());
         return reply::grpc(Error::new(Code::ServiceNotFound, text));
     };
+    let (identity, peer) = (context.identity.clone(), context.caller.address);
     identity.calls(service, method);
     let http = (request.method(), target.path());
-    let mut call = match core.begin(Protocol::Grpc, target.path(), identity, http, peer) {
+    let caller = (peer, gate::principal(request.extensions()));
+    let mut call = match core.begin(protocol, target.path(), identity, http, caller) {
         Ok(call) => call,
         Err(error) => return reply::grpc(error),
     };
-    match send(core, request, service, &call).await {
+    let service = context.target.as_deref().unwrap_or(service);
+    match send(core, request, (&context, service), &call).await {
         Ok(answer) => answer.into_response(call),
         Err(error) => {
             tracing::debug!(parent: call.span(), %error, "call failed");
@@ -64,16 +70,39 @@ struct Answer {
     lease: Lease,
 }
 
-async fn send(core: &Core, request: Request<Incoming>, service: &str, call: &Call) -> Result<Answer, Error> {
+async fn send(
+    core: &Rc<Core>,
+    request: Request<Source>,
+    (context, service): (&Context, &str),
+    call: &Call,
+) -> Result<Answer, Error> {
     let now = Instant::now();
     let deadline = deadline::of_grpc(request.headers(), now)?;
     let (mut parts, messages) = request.into_parts();
+    let mut _room = None;
+    let messages = match call.narrow() {
+        None => messages,
+        // Which namespace it is about is in the message, so that has to be read first.
+        Some(narrow) => {
+            let confirmed = async {
+                let (frame, room) = gate::message(core, messages).await?;
+                gate::confirm(core, narrow, &frame, call.identity()).await.map(|()| (frame, room))
+            };
+            let (frame, room) = match deadline {
+                Some(at) => timeout_at(at, confirmed).await.unwrap_or_else(|_| Err(deadline::exceeded()))?,
+                None => confirmed.await?,
+            };
+            _room = Some(room);
+            Source::Read(Some(frame))
+        }
+    };
     let (body, link) = Forward::stream(messages);
 
     headers::strip_hop_by_hop(&mut parts.headers);
     parts.headers.remove(header::HOST);
     parts.headers.insert(header::TE, TRAILERS);
     call.identity().inject(&mut parts.headers);
+    core.shared.platform.unlock(&mut parts.headers, parts.uri.path());
     if let Some(at) = deadline {
         parts.headers.insert(deadline::GRPC_TIMEOUT, deadline::remaining(at, now));
     }
@@ -83,12 +112,18 @@ async fn send(core: &Core, request: Request<Incoming>, service: &str, call: &Cal
     *onward.version_mut() = Version::HTTP_2;
     *onward.headers_mut() = parts.headers;
 
-    let answer = core.upstreams.call(service, onward, !call.method().waits);
-    let answer = match deadline {
-        Some(at) => timeout_at(at, answer).await.unwrap_or_else(|_| Err(deadline::exceeded())),
-        None => answer.await,
+    let outgoing = Outgoing {
+        service,
+        policy: context.route.policy().unwrap_or(core.upstreams.policy()),
+        priority: context.route.calls.priority,
+        safe: call.method().safe,
+        measured: !call.method().waits,
+        deadline,
+        now,
+        identity: call.identity(),
+        request: onward,
     };
-    match answer {
+    match core.upstreams.call(outgoing).await {
         Ok((response, lease)) => Ok(Answer { response, deadline, link, lease }),
         Err(error) => {
             link.close();
@@ -104,6 +139,7 @@ impl Answer {
         if parts.status != StatusCode::OK {
             let error =
                 Error::new(Code::UpstreamFailed, format!("the instance answered HTTP {}", parts.status.as_u16()));
+            self.lease.broke();
             call.finish(error.code().grpc());
             self.link.close();
             return reply::grpc(error);
@@ -112,6 +148,7 @@ impl Answer {
         let body = match ending::judge(&mut parts.headers, self.deadline) {
             // A status in the head is the whole answer.
             Some(code) => {
+                self.lease.finish(code);
                 call.finish(code);
                 self.link.close();
                 Body::Empty

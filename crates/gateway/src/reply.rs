@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use mcp_proto::Error;
+use mcp_proto::{Code, Error};
 
-use crate::{body::Body, form};
+use crate::{
+    body::Body,
+    form,
+    security::{authenticator::REASON, authorize::ROLE},
+};
 
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -14,8 +18,12 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// An answer that ends with its head: the status of a gRPC call that gave nothing.
 pub(crate) fn grpc(error: Error) -> Response<Body> {
     let mut response = Response::new(Body::Empty);
+    let challenge = challenge(&error);
     *response.headers_mut() = form::trailers(error);
     response.headers_mut().insert(header::CONTENT_TYPE, GRPC);
+    if let Some(challenge) = challenge {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    }
     response
 }
 
@@ -25,6 +33,9 @@ pub(crate) fn json_error(error: &Error) -> Response<Body> {
     let mut response = json(status, form::json(error));
     if let Some(wait) = error.retry_after() {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
+    }
+    if let Some(challenge) = challenge(error) {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     }
     response
 }
@@ -42,14 +53,34 @@ pub(crate) fn body(status: StatusCode, content_type: HeaderValue, content: impl 
     response
 }
 
+/// What a caller without credentials, or with such that do not do, is to bring. Source: RFC 6750, section 3.
+fn challenge(error: &Error) -> Option<HeaderValue> {
+    let reason = error.metadata().get(REASON).map(String::as_str);
+    let text = match error.code() {
+        Code::Unauthenticated if matches!(reason, None | Some("CREDENTIALS_MISSING")) => {
+            "Bearer realm=\"mcp\"".to_owned()
+        }
+        Code::Unauthenticated => format!(
+            "Bearer realm=\"mcp\", error=\"invalid_token\", error_description=\"{}\"",
+            reason.unwrap_or_default()
+        ),
+        Code::PermissionDenied => {
+            let role = error.metadata().get(ROLE).map(String::as_str).unwrap_or_default();
+            format!("Bearer realm=\"mcp\", error=\"insufficient_scope\", scope=\"{role}\"")
+        }
+        _ => return None,
+    };
+    // A service behind may have put anything into the metadata.
+    HeaderValue::from_maybe_shared(text).ok()
+}
+
 /// `retry-after` knows whole seconds only; rounded up, so that nobody comes too early.
-fn whole_seconds(wait: Duration) -> u64 {
+pub(crate) fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 #[cfg(test)]
 mod tests {
-    use mcp_proto::Code;
     use tonic::Status;
 
     use super::*;
@@ -65,5 +96,25 @@ mod tests {
         let response = grpc(error.clone());
         assert_eq!((response.status(), &response.headers()["grpc-status"]), (StatusCode::OK, &"14".parse().unwrap()));
         assert_eq!(Error::from(Status::from_header_map(response.headers()).unwrap()), error);
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_bring() {
+        let refused = |reason: &str| Error::new(Code::Unauthenticated, "no").with_metadata(REASON, reason);
+        for (error, expected) in [
+            (refused("CREDENTIALS_MISSING"), "Bearer realm=\"mcp\""),
+            (
+                refused("TOKEN_EXPIRED"),
+                "Bearer realm=\"mcp\", error=\"invalid_token\", error_description=\"TOKEN_EXPIRED\"",
+            ),
+            (
+                Error::new(Code::PermissionDenied, "no").with_metadata(ROLE, "admin"),
+                "Bearer realm=\"mcp\", error=\"insufficient_scope\", scope=\"admin\"",
+            ),
+        ] {
+            assert_eq!(json_error(&error).headers()["www-authenticate"], expected);
+            assert_eq!(grpc(error).headers()["www-authenticate"], expected);
+        }
+        assert!(!json_error(&refused("a\nb")).headers().contains_key("www-authenticate"));
     }
 }

@@ -5,7 +5,8 @@ use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, Tra
 use tracing::{Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// Where a request is in its trace. Source: <https://www.w3.org/TR/trace-context/>.
+pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Digits of a trace id, of a `traceparent`, and where the former begins in the latter.
 const TRACE_ID_LEN: usize = 32;

@@ -29,3 +29,33 @@ pub fn partitions(cluster: &str) -> String {
 pub fn partition_count(cluster: &str) -> String {
     format!("/mcp/{cluster}/partition-count")
 }
+
+/// All routes of the gateway.
+pub fn routes(cluster: &str) -> String {
+    format!("/mcp/{cluster}/routes/")
+}
+
+/// One route.
+pub fn route(cluster: &str, id: &str) -> String {
+    format!("/mcp/{cluster}/routes/{id}")
+}
+
+/// All policies of the gateway.
+pub fn policies(cluster: &str) -> String {
+    format!("/mcp/{cluster}/policies/")
+}
+
+/// One policy.
+pub fn policy(cluster: &str, id: &str) -> String {
+    format!("/mcp/{cluster}/policies/{id}")
+}
+
+/// All API keys.
+pub fn api_keys(cluster: &str) -> String {
+    format!("/mcp/{cluster}/keys/")
+}
+
+/// One API key: JSON without its secret.
+pub fn api_key(cluster: &str, id: &str) -> String {
+    format!("/mcp/{cluster}/keys/{id}")
+}

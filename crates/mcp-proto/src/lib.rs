@@ -36,6 +36,9 @@ generated!(
     /// `mcp.common`: what every interface shares.
     common, "mcp.common.v1");
 generated!(
+    /// `mcp.gateway`: who may call, and where calls go.
+    gateway, "mcp.gateway.v1");
+generated!(
     /// `mcp.registry`: registering and finding services.
     registry, "mcp.registry.v1");
 generated!(

@@ -119,6 +119,8 @@ fn next_step(error: &Error) -> String {
         Code::DeadlineExceeded => "raise --timeout; `mcp list` shows whether a submit arrived",
         Code::TaskFinished => "nothing is left to do: `mcp get ID` shows how it ended",
         Code::IdempotencyConflict => "use another --idempotency-key",
+        Code::Unauthenticated => "show an API key by --token or MCP_TOKEN; an admin makes one by `mcp key create`",
+        Code::PermissionDenied => "use a key with that role; an admin makes one by `mcp key create --role`",
         Code::ServiceNotFound | Code::NoInstance => "start the service; `mcp services` shows what is registered",
         code => code.text(),
     };

@@ -2,7 +2,6 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -11,14 +10,14 @@ use http::HeaderValue;
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
 use mcp_proto::{Code, Error};
-use prost_reflect::DynamicMessage;
 use tokio::time::Instant;
 
+use super::inbound::BoxError;
 use crate::{
     call::Call,
     deadline::{self, Timer},
     ending, form,
-    transcode::{frames::Frames, json, rules::Route},
+    transcode::{convert::Converter, frames::Frames},
     upstream::Lease,
 };
 
@@ -30,6 +29,8 @@ pub(crate) enum Format {
     /// Server-sent events. An error is an event `error`; a stream that ended well ends with an event `end`, so that a
     /// browser need not connect again.
     ServerSent,
+    /// Content that is not JSON, one part after the other. An error breaks it off: there is no place for it.
+    Raw,
 }
 
 impl Format {
@@ -49,28 +50,31 @@ impl Format {
         HeaderValue::from_static(match self {
             Self::Lines => "application/x-ndjson",
             Self::ServerSent => "text/event-stream",
+            Self::Raw => "application/octet-stream",
         })
     }
 
-    fn element(self, json: &[u8]) -> Bytes {
+    fn element(self, content: Bytes) -> Bytes {
         match self {
-            Self::Lines => [json, b"\n"].concat().into(),
-            Self::ServerSent => [b"data: ", json, b"\n\n"].concat().into(),
+            Self::Raw => content,
+            Self::Lines => [&content[..], b"\n"].concat().into(),
+            Self::ServerSent => [b"data: ", &content[..], b"\n\n"].concat().into(),
         }
     }
 
-    fn error(self, error: &Error) -> Bytes {
-        let json = form::json(error);
+    fn error(self, error: Error) -> Result<Bytes, BoxError> {
+        let json = form::json(&error);
         match self {
-            Self::Lines => [b"{\"error\":", json.trim_ascii_end(), b"}\n"].concat().into(),
-            Self::ServerSent => [b"event: error\ndata: ", json.trim_ascii_end(), b"\n\n"].concat().into(),
+            Self::Lines => Ok([b"{\"error\":", json.trim_ascii_end(), b"}\n"].concat().into()),
+            Self::ServerSent => Ok([b"event: error\ndata: ", json.trim_ascii_end(), b"\n\n"].concat().into()),
+            Self::Raw => Err(error.into()),
         }
     }
 
     /// What a stream that ended well ends with.
     pub(crate) fn end(self) -> Option<Bytes> {
         match self {
-            Self::Lines => None,
+            Self::Lines | Self::Raw => None,
             Self::ServerSent => Some(Bytes::from_static(b"event: end\ndata: {}\n\n")),
         }
     }
@@ -82,29 +86,39 @@ pub(crate) struct Events {
     /// `None` once it has ended.
     source: Option<Incoming>,
     frames: Frames,
-    route: Arc<Route>,
+    /// What comes before all that is still to be read.
+    first: Option<Bytes>,
+    converter: Converter,
     format: Format,
     deadline: Option<Timer>,
     call: Call,
-    _lease: Lease,
+    lease: Lease,
 }
 
 impl Events {
-    /// A stream whose head has come. Messages over `bytes_max` break it.
+    /// A stream whose head has come, and what of its messages has been read.
     pub(crate) fn new(
-        source: Incoming,
-        bytes_max: usize,
-        (route, format): (Arc<Route>, Format),
+        (source, frames): (Incoming, Frames),
+        (converter, format): (Converter, Format),
         deadline: Option<Instant>,
         call: Call,
         lease: Lease,
     ) -> Self {
-        let (frames, deadline) = (Frames::new(bytes_max), deadline.map(Timer::new));
-        Self { source: Some(source), frames, route, format, deadline, call, _lease: lease }
+        let deadline = deadline.map(Timer::new);
+        Self { source: Some(source), frames, first: None, converter, format, deadline, call, lease }
     }
 
-    /// The next element; it never fails.
-    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
+    /// The same with `content` in front.
+    pub(crate) fn after(mut self, content: Bytes) -> Self {
+        self.first = Some(content).filter(|content| !content.is_empty());
+        self
+    }
+
+    /// The next element. Only raw content fails.
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(content) = self.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(content))));
+        }
         loop {
             let Some(source) = &mut self.source else {
                 return Poll::Ready(None);
@@ -112,7 +126,7 @@ impl Events {
             match self.frames.next() {
                 Ok(Some(message)) => {
                     return Poll::Ready(match self.element(message) {
-                        Ok(element) => Some(Frame::data(element)),
+                        Ok(element) => Some(Ok(Frame::data(element))),
                         Err(error) => self.ended(Err(error)),
                     });
                 }
@@ -144,8 +158,7 @@ impl Events {
     }
 
     fn element(&self, message: Bytes) -> Result<Bytes, Error> {
-        let message = DynamicMessage::decode(self.route.rpc.output(), message).map_err(Error::internal)?;
-        Ok(self.format.element(&json::write(&message, self.route.response_field.as_ref())?))
+        self.converter.decode(message).map(|content| self.format.element(content.bytes))
     }
 
     /// An error when the stream ended within a message.
@@ -157,17 +170,19 @@ impl Events {
         }
     }
 
-    fn ended(&mut self, outcome: Result<(), Error>) -> Option<Frame<Bytes>> {
+    fn ended(&mut self, outcome: Result<(), Error>) -> Option<Result<Frame<Bytes>, BoxError>> {
         self.source = None;
         match outcome {
             Ok(()) => {
+                self.lease.finish(tonic::Code::Ok);
                 self.call.finish(tonic::Code::Ok);
-                self.format.end().map(Frame::data)
+                self.format.end().map(|end| Ok(Frame::data(end)))
             }
             Err(error) => {
                 tracing::debug!(parent: self.call.span(), %error, "stream broke off");
+                self.lease.failed(&error);
                 self.call.finish(error.code().grpc());
-                Some(Frame::data(self.format.error(&error)))
+                Some(self.format.error(error).map(Frame::data))
             }
         }
     }

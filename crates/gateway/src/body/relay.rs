@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use mcp_proto::{Code, Error};
 use tokio::time::Instant;
 
-use super::forward::Link;
+use super::link::Link;
 use crate::{
     call::Call,
     deadline::{self, Timer},
@@ -62,10 +62,17 @@ impl Relay {
     /// The instance has said how the call ended.
     fn ended(&mut self, mut trailers: HeaderMap) -> HeaderMap {
         let deadline = self.deadline.as_ref().map(|deadline| deadline.at);
-        let code = ending::judge(&mut trailers, deadline).unwrap_or_else(|| {
-            trailers.extend(form::trailers(ending::without_status()));
-            Code::UpstreamFailed.grpc()
-        });
+        let code = match ending::judge(&mut trailers, deadline) {
+            Some(code) => {
+                self.lease.finish(code);
+                code
+            }
+            None => {
+                self.lease.broke();
+                trailers.extend(form::trailers(ending::without_status()));
+                Code::UpstreamFailed.grpc()
+            }
+        };
         self.close(code);
         trailers
     }
@@ -74,9 +81,7 @@ impl Relay {
     fn broken(&mut self, error: Error) -> HeaderMap {
         let error = self.link.fault().unwrap_or(error);
         tracing::debug!(parent: self.call.span(), %error, "answer broke off");
-        if error.code() == Code::UpstreamFailed {
-            self.lease.failed();
-        }
+        self.lease.failed(&error);
         self.close(error.code().grpc());
         form::trailers(error)
     }

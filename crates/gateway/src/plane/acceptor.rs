@@ -7,6 +7,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
 };
 
+use super::per_ip::{PerIp, Place};
 use crate::metrics::{Instruments, Raised};
 
 /// Pause after a failed accept: usually out of file descriptors, which only time mends.
@@ -28,15 +29,18 @@ pub(crate) struct Accepted {
 pub(crate) struct Held {
     _permit: OwnedSemaphorePermit,
     _counted: Raised,
+    _of_address: Place,
 }
 
-/// Accepts for ever. When `connections_max` are open, further ones wait in the listen queue.
+/// Accepts for ever. When `connections_max` are open, further ones wait in the listen queue. One from an address that has
+/// as many as it may is closed at once.
 ///
 /// # Cancellation
 /// Dropping the future closes the listener; a connection that was accepted and not yet handed on is closed.
 pub(crate) async fn accept(
     listener: TcpListener,
     connections_max: usize,
+    per_ip: PerIp,
     instruments: Instruments,
     threads: Vec<mpsc::Sender<Accepted>>,
 ) {
@@ -50,7 +54,12 @@ pub(crate) async fn accept(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let held = Held { _permit: permit, _counted: instruments.connections.raise() };
+                let Some(of_address) = per_ip.enter(peer.ip()) else {
+                    instruments.connection_refused();
+                    tracing::debug!(%peer, "the address has as many connections as it may");
+                    continue;
+                };
+                let held = Held { _permit: permit, _counted: instruments.connections.raise(), _of_address: of_address };
                 let accepted = Accepted { stream, peer, held };
                 turn = (turn + 1) % threads.len();
                 if threads[turn].send(accepted).await.is_err() {

@@ -1,26 +1,48 @@
 //! Serves one caller's connection until it ends or is told to go away.
 
-use std::{convert::Infallible, net::SocketAddr, pin::pin, rc::Rc};
+use std::{convert::Infallible, io, net::SocketAddr, pin::pin, rc::Rc, time::Instant};
 
 use hyper::{
     server::conn::{http1, http2},
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{sleep_until, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     acceptor::Accepted,
     prefix::{self, Http, Rewound},
+    resets::Resets,
+    transport::{self, Transport},
 };
 use crate::{
+    caller::Caller,
     config::DownstreamSettings,
     core::Core,
     flow::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES},
     pipeline,
+    security::tls::server::peer_name,
     upstream::LocalExecutor,
 };
+
+/// Calls that were reset before we took them, which h2 holds until we do; with more it closes the connection. Source:
+/// CVE-2023-44487 ("rapid reset").
+const PENDING_RESETS_MAX: usize = 64;
+
+/// Calls that we reset because of what the caller sent; with more h2 closes the connection. Source: CVE-2025-8671
+/// ("made you reset").
+const OWN_RESETS_MAX: usize = 256;
+
+/// A connection on which the first bytes have come.
+struct Opened {
+    http: Http,
+    stream: Rewound,
+    caller: Caller,
+}
 
 /// Serves a connection to its end. `drain`: finish what is running and take nothing new.
 ///
@@ -33,15 +55,16 @@ pub(crate) async fn serve(core: Rc<Core>, accepted: Accepted, drain: Cancellatio
         Ok(stream) => stream,
         Err(error) => return tracing::debug!(%peer, %error, "connection lost at once"),
     };
-    let detected = tokio::select! {
-        detected = timeout(settings.header_timeout, prefix::detect(stream)) => detected,
+    let opened = tokio::select! {
+        opened = timeout(settings.header_timeout, open(&core, stream, peer)) => opened,
         () = drain.cancelled() => return,
     };
-    let result = match detected {
-        Ok(Ok(Some((Http::One, stream)))) => one(&core, stream, peer, &drain).await,
-        Ok(Ok(Some((Http::Two, stream)))) => two(&core, stream, peer, &drain).await,
+    let result = match opened {
+        Ok(Ok(Some(Opened { http: Http::One, stream, caller }))) => one(&core, stream, caller, &drain).await,
+        Ok(Ok(Some(Opened { http: Http::Two, stream, caller }))) => two(&core, stream, caller, &drain).await,
+        Ok(Err(error)) => return tracing::debug!(%peer, %error, "connection not opened"),
         // It said nothing, or too slowly.
-        Ok(Ok(None) | Err(_)) | Err(_) => Ok(()),
+        Ok(Ok(None)) | Err(_) => Ok(()),
     };
     if let Err(error) = result {
         tracing::debug!(%peer, %error, "connection broke");
@@ -49,18 +72,38 @@ pub(crate) async fn serve(core: Rc<Core>, accepted: Accepted, drain: Cancellatio
     drop(held);
 }
 
-async fn one(core: &Rc<Core>, stream: Rewound, peer: SocketAddr, drain: &CancellationToken) -> hyper::Result<()> {
+/// Does the handshake of TLS where that is spoken, and finds out what is spoken in it. `None`: nothing is.
+async fn open(core: &Core, stream: TcpStream, address: SocketAddr) -> io::Result<Option<Opened>> {
+    let tls = core.shared.security.tls.as_ref();
+    let (stream, certificate, lacks_tls) = match tls {
+        None => (Transport::Plain(stream), None, false),
+        Some(tls) if transport::speaks_tls(&stream).await? => {
+            let stream = tls.accept(stream).await?;
+            let certificate = peer_name(&stream).map(String::into_boxed_str);
+            (Transport::Tls(Box::new(stream)), certificate, false)
+        }
+        Some(_) => (Transport::Plain(stream), None, true),
+    };
+    let detected = prefix::detect(stream).await?;
+    let caller = Caller { address, certificate, lacks_tls };
+    Ok(detected.map(|(http, stream)| Opened { http, stream, caller }))
+}
+
+async fn one(core: &Rc<Core>, stream: Rewound, caller: Caller, drain: &CancellationToken) -> hyper::Result<()> {
     let settings = &core.shared.settings.downstream;
+    let caller = Rc::new(caller);
     let service = service_fn(|request| {
-        let answer = pipeline::handle(Rc::clone(core), request, peer);
+        let answer = pipeline::handle(Rc::clone(core), request, Rc::clone(&caller));
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(settings.header_timeout)
+            .max_headers(settings.header_count_max)
             .max_header_size(header_bytes(settings))
             .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades()
     );
     tokio::select! {
         result = connection.as_mut() => return result,
@@ -69,12 +112,19 @@ async fn one(core: &Rc<Core>, stream: Rewound, peer: SocketAddr, drain: &Cancell
     connection.await
 }
 
-async fn two(core: &Rc<Core>, stream: Rewound, peer: SocketAddr, drain: &CancellationToken) -> hyper::Result<()> {
+async fn two(core: &Rc<Core>, stream: Rewound, caller: Caller, drain: &CancellationToken) -> hyper::Result<()> {
     let settings = &core.shared.settings.downstream;
     let calls = Rc::clone(core);
+    let resets = Resets::new(settings.resets_max, Instant::now());
+    let (counted, peer, caller) = (Rc::clone(&resets), caller.address, Rc::new(caller));
     let service = service_fn(move |request| {
-        let answer = pipeline::handle(Rc::clone(&calls), request, peer);
-        async move { Ok::<_, Infallible>(answer.await) }
+        let begun = counted.begin(Instant::now());
+        let answer = pipeline::handle(Rc::clone(&calls), request, Rc::clone(&caller));
+        async move {
+            let answer = answer.await;
+            begun.answered();
+            Ok::<_, Infallible>(answer)
+        }
     });
     let mut connection = pin!(
         http2::Builder::new(LocalExecutor)
@@ -83,15 +133,41 @@ async fn two(core: &Rc<Core>, stream: Rewound, peer: SocketAddr, drain: &Cancell
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_concurrent_streams(settings.streams_max)
             .max_header_list_size(settings.header_bytes_max)
+            .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
+            .max_local_error_reset_streams(OWN_RESETS_MAX)
             .keep_alive_interval(settings.ping_interval)
             .keep_alive_timeout(settings.ping_timeout)
             .serve_connection(TokioIo::new(stream), service)
     );
     tokio::select! {
         result = connection.as_mut() => return result,
-        () = drain.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = drain.cancelled() => {}
+        () = idle(&resets, settings) => {}
+        () = resets.abused() => return cut(core, peer),
     }
-    connection.await
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        result = connection.as_mut() => result,
+        () = resets.abused() => cut(core, peer),
+    }
+}
+
+/// Waits until no call has begun for as long as may be.
+async fn idle(resets: &Resets, settings: &DownstreamSettings) {
+    loop {
+        let until = resets.last_call() + settings.idle_timeout;
+        if until <= Instant::now() {
+            return;
+        }
+        sleep_until(until.into()).await;
+    }
+}
+
+/// Says why the connection is cut off, which dropping it does.
+fn cut(core: &Core, peer: SocketAddr) -> hyper::Result<()> {
+    core.shared.instruments.connection_cut();
+    tracing::warn!(%peer, "connection cut off: it gave up too many calls at once");
+    Ok(())
 }
 
 fn header_bytes(settings: &DownstreamSettings) -> usize {

@@ -5,8 +5,12 @@
 
 mod acceptor;
 mod connection;
+mod per_ip;
 mod prefix;
+mod resets;
 mod thread;
+mod transport;
 
 pub(crate) use acceptor::accept;
+pub(crate) use per_ip::PerIp;
 pub(crate) use thread::DataPlane;

@@ -7,10 +7,9 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+
+use super::transport::Transport;
 
 /// What an HTTP/2 client sends first. No HTTP/1.1 method begins like it.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -23,7 +22,7 @@ const FIRST_READ: usize = 4 * 1024;
 pub(crate) enum Http {
     /// HTTP/1.1.
     One,
-    /// HTTP/2 without TLS.
+    /// HTTP/2.
     Two,
 }
 
@@ -31,7 +30,7 @@ pub(crate) enum Http {
 ///
 /// # Errors
 /// The connection broke.
-pub(crate) async fn detect(mut stream: TcpStream) -> io::Result<Option<(Http, Rewound)>> {
+pub(crate) async fn detect(mut stream: Transport) -> io::Result<Option<(Http, Rewound)>> {
     let mut read = BytesMut::with_capacity(FIRST_READ);
     loop {
         if stream.read_buf(&mut read).await? == 0 {
@@ -53,7 +52,7 @@ pub(crate) async fn detect(mut stream: TcpStream) -> io::Result<Option<(Http, Re
 #[derive(Debug)]
 pub(crate) struct Rewound {
     read: Bytes,
-    stream: TcpStream,
+    stream: Transport,
 }
 
 impl AsyncRead for Rewound {

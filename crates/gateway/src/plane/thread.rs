@@ -12,7 +12,10 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{acceptor::Accepted, connection};
-use crate::core::{Core, Shared};
+use crate::{
+    core::{Core, Shared},
+    routes::follow::Routes,
+};
 
 /// Connections that wait for a busy thread; the acceptor waits when there are more.
 const ACCEPTED_MAX: usize = 64;
@@ -60,7 +63,7 @@ impl DataPlane {
     pub(crate) async fn start(
         shared: &Arc<Shared>,
         own: &tonic::service::Routes,
-        discovery: &Discovery,
+        (discovery, routes): (&Discovery, &Routes),
     ) -> Result<Self, Error> {
         let (drain, cut) = (CancellationToken::new(), CancellationToken::new());
         let mut plane = Self { threads: Vec::new(), drain, cut };
@@ -74,6 +77,7 @@ impl DataPlane {
                 own: own.clone(),
                 index,
                 discovery: discovery.clone(),
+                routes: routes.clone(),
                 is_synced,
                 incoming,
                 drain: plane.drain.clone(),
@@ -161,6 +165,7 @@ struct Work {
     own: tonic::service::Routes,
     index: usize,
     discovery: Discovery,
+    routes: Routes,
     is_synced: oneshot::Sender<()>,
     incoming: mpsc::Receiver<Accepted>,
     drain: CancellationToken,
@@ -182,8 +187,17 @@ impl Work {
     async fn serve(mut self) {
         let core = Rc::new(Core::new(self.shared, self.own, self.index));
         // Ends with the runtime.
-        tokio::task::spawn_local(follow(self.discovery, Rc::clone(&core), self.is_synced));
-        let connections = TaskTracker::new();
+        tokio::task::spawn_local(follow(self.discovery, self.routes, Rc::clone(&core), self.is_synced));
+        let mut questions = core.shared.inspector.join();
+        let asked = Rc::clone(&core);
+        // Ends with the runtime.
+        tokio::task::spawn_local(async move {
+            while let Some(question) = questions.recv().await {
+                // Nobody waits any more when the asker has gone.
+                drop(question.send(asked.upstreams.view()));
+            }
+        });
+        let (connections, sessions) = (TaskTracker::new(), core.sessions.clone());
         loop {
             tokio::select! {
                 accepted = self.incoming.recv() => match accepted {
@@ -197,17 +211,25 @@ impl Work {
         }
         connections.close();
         connections.wait().await;
+        sessions.close();
+        sessions.wait().await;
     }
 }
 
-/// Keeps the thread's view of the instances up to date, for ever.
-async fn follow(mut discovery: Discovery, core: Rc<Core>, is_synced: oneshot::Sender<()>) {
-    discovery.synced().await;
-    core.upstreams.update(&discovery.snapshot());
+/// Keeps the thread's view of the instances and of the routes up to date, for ever.
+async fn follow(mut discovery: Discovery, mut routes: Routes, core: Rc<Core>, is_synced: oneshot::Sender<()>) {
+    let update = |discovery: &Discovery| {
+        core.upstreams.update(&core.shared.platform.add_to(&discovery.snapshot()));
+    };
+    tokio::join!(discovery.synced(), routes.synced());
+    update(&discovery);
+    core.set_routes(Arc::clone(&routes.view().table));
     // Nobody listens any more when the gateway was stopped this early.
     is_synced.send(()).unwrap_or_default();
     loop {
-        discovery.changed().await;
-        core.upstreams.update(&discovery.snapshot());
+        tokio::select! {
+            () = discovery.changed() => update(&discovery),
+            () = routes.changed() => core.set_routes(Arc::clone(&routes.view().table)),
+        }
     }
 }

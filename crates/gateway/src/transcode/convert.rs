@@ -3,22 +3,39 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use http::HeaderValue;
 use mcp_proto::{Code, Error, MESSAGE_BYTES_MAX};
 use prost::Message;
 use prost_reflect::{DynamicMessage, Value};
 
 use super::{
-    frames, json,
-    receive::Received,
+    frames,
+    json::{self, Options, Reader},
+    raw,
     request::{self, Parts},
     rules::Route,
 };
+use crate::descriptors::Snapshot;
 
 /// What is smaller is converted at once.
 const INLINE_BYTES_MAX: usize = 64 * 1024;
 
 /// Longest time that a request's own `timeout` adds to its deadline.
 const WAIT_MAX: Duration = Duration::from_secs(3_600);
+
+/// The content type of JSON.
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// What one request, or all messages of a stream, are converted by.
+#[derive(Debug, Clone)]
+pub(crate) struct Converter {
+    /// The method, and what belongs where.
+    pub(crate) route: Arc<Route>,
+    /// The types that there are.
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// How requests are read.
+    pub(crate) options: Options,
+}
 
 /// A request, ready to send.
 #[derive(Debug)]
@@ -29,54 +46,77 @@ pub(crate) struct Encoded {
     pub(crate) waits: Duration,
 }
 
-/// Makes the frame of a request.
-///
-/// # Errors
-/// What [`request::build`] says, or `PAYLOAD_TOO_LARGE`.
-pub(crate) async fn request(
-    route: &Arc<Route>,
-    segments: &[&str],
-    query: Option<&str>,
-    body: &Received,
-) -> Result<Encoded, Error> {
-    if body.bytes.len() <= INLINE_BYTES_MAX {
-        return encode(route, Parts { segments, query, body: &body.bytes });
-    }
-    let (route, body) = (Arc::clone(route), body.bytes.clone());
-    let segments: Vec<String> = segments.iter().map(|segment| (*segment).to_owned()).collect();
-    let query = query.map(str::to_owned);
-    elsewhere(move || {
-        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        encode(&route, Parts { segments: &segments, query: query.as_deref(), body: &body })
-    })
-    .await
+/// An answer, ready to send.
+#[derive(Debug)]
+pub(crate) struct Content {
+    /// What it is.
+    pub(crate) content_type: HeaderValue,
+    /// The content.
+    pub(crate) bytes: Bytes,
 }
 
-/// Makes the JSON of an answer.
-///
-/// # Errors
-/// `INTERNAL` when the message is not what its descriptor says.
-pub(crate) async fn answer(route: &Arc<Route>, message: Bytes) -> Result<Bytes, Error> {
-    if message.len() <= INLINE_BYTES_MAX {
-        return decode(route, message);
+impl Converter {
+    /// Makes the frame of a request.
+    ///
+    /// # Errors
+    /// What [`request::build`] says, or `PAYLOAD_TOO_LARGE`.
+    pub(crate) async fn request(&self, parts: Parts<'_>) -> Result<Encoded, Error> {
+        if parts.body.len() <= INLINE_BYTES_MAX {
+            return self.encode(parts);
+        }
+        let (converter, body) = (self.clone(), parts.body.clone());
+        let segments: Vec<String> = parts.segments.iter().map(|segment| (*segment).to_owned()).collect();
+        let query = parts.query.map(str::to_owned);
+        let content_type = parts.content_type.to_owned();
+        elsewhere(move || {
+            let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+            let (query, content_type) = (query.as_deref(), content_type.as_str());
+            converter.encode(Parts { segments: &segments, query, content_type, body: &body })
+        })
+        .await
     }
-    let route = Arc::clone(route);
-    elsewhere(move || decode(&route, message)).await
-}
 
-fn encode(route: &Route, parts: Parts<'_>) -> Result<Encoded, Error> {
-    let message = request::build(route, parts)?;
-    let len = message.encoded_len();
-    if len > MESSAGE_BYTES_MAX {
-        let text = format!("the message has {len} bytes, the limit is {MESSAGE_BYTES_MAX}");
-        return Err(Error::new(Code::PayloadTooLarge, text).with_metadata("limit_bytes", MESSAGE_BYTES_MAX.to_string()));
+    /// Makes the content of an answer.
+    ///
+    /// # Errors
+    /// `INTERNAL` when the message is not what its descriptor says.
+    pub(crate) async fn answer(&self, message: Bytes) -> Result<Content, Error> {
+        if message.len() <= INLINE_BYTES_MAX {
+            return self.decode(message);
+        }
+        let converter = self.clone();
+        elsewhere(move || converter.decode(message)).await
     }
-    Ok(Encoded { waits: waits(route, &message), frame: frames::frame(&message) })
-}
 
-fn decode(route: &Route, message: Bytes) -> Result<Bytes, Error> {
-    let message = DynamicMessage::decode(route.rpc.output(), message).map_err(Error::internal)?;
-    json::write(&message, route.response_field.as_ref())
+    fn encode(&self, parts: Parts<'_>) -> Result<Encoded, Error> {
+        let reader = Reader { snapshot: &self.snapshot, options: self.options };
+        let message = request::build(&self.route, parts, reader)?;
+        let len = message.encoded_len();
+        if len > MESSAGE_BYTES_MAX {
+            let text = format!("the message has {len} bytes, the limit is {MESSAGE_BYTES_MAX}");
+            let error = Error::new(Code::PayloadTooLarge, text);
+            return Err(error.with_metadata("limit_bytes", MESSAGE_BYTES_MAX.to_string()));
+        }
+        Ok(Encoded { waits: waits(&self.route, &message), frame: frames::frame(&message) })
+    }
+
+    /// The same as [`answer`](Self::answer), at once.
+    pub(crate) fn decode(&self, message: Bytes) -> Result<Content, Error> {
+        let route = &self.route;
+        let message = DynamicMessage::decode(route.rpc.output(), message).map_err(Error::internal)?;
+        if route.raw_response {
+            let (content_type, bytes) = match &route.response_field {
+                None => raw::content(&message),
+                Some(field) => match message.get_field(field).as_ref() {
+                    Value::Message(inner) => raw::content(inner),
+                    _ => (raw::UNKNOWN_TYPE, Bytes::new()),
+                },
+            };
+            return Ok(Content { content_type, bytes });
+        }
+        let bytes = json::write(&self.snapshot, &message, route.response_field.as_ref())?;
+        Ok(Content { content_type: JSON, bytes })
+    }
 }
 
 /// How long a request says that it waits; 0 when it does not say, or says something that its service will refuse.

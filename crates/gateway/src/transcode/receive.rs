@@ -8,12 +8,14 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use mcp_proto::{Code, Error};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::frames::Frames;
 use crate::{
+    body::inbound::{self, Inbound},
     core::{Buffered, Core},
     ending, headers,
+    limits::pace::Pace,
 };
 
 /// A body, and the room that it takes.
@@ -24,16 +26,23 @@ pub(crate) struct Received {
     _room: Option<Buffered>,
 }
 
-/// Reads a request's body.
+/// Reads a request's body: JSON, or content of any type when it is raw.
 ///
 /// # Errors
 /// `UNSUPPORTED_MEDIA_TYPE`, `PAYLOAD_TOO_LARGE`, `OVERLOADED` when the thread holds too much already, `CANCELLED`
 /// when the caller broke off.
-pub(crate) async fn body(core: &Rc<Core>, headers: &HeaderMap, mut body: Incoming) -> Result<Received, Error> {
+pub(crate) async fn body(
+    core: &Rc<Core>,
+    headers: &HeaderMap,
+    mut body: Inbound,
+    is_raw: bool,
+) -> Result<Received, Error> {
     if body.is_end_stream() {
         return Ok(Received::default());
     }
-    check_media_type(headers)?;
+    if !is_raw {
+        check_media_type(headers)?;
+    }
     let bytes_max = core.shared.settings.json.body_bytes_max;
     let announced = body.size_hint().lower();
     if announced > bytes_max as u64 {
@@ -41,9 +50,17 @@ pub(crate) async fn body(core: &Rc<Core>, headers: &HeaderMap, mut body: Incomin
     }
     let mut room = core.buffer(usize::try_from(announced).unwrap_or(usize::MAX))?;
     let mut bytes = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame
-            .map_err(|error| Error::new(Code::Cancelled, "the caller broke off its request").with_source(error))?;
+    let downstream = &core.shared.settings.downstream;
+    let pace = Pace::new(Instant::now(), downstream.body_grace, downstream.body_rate_min);
+    loop {
+        let frame = match pace.due(bytes.len()) {
+            Some(due) => timeout_at(due, body.frame()).await.map_err(|_| too_slow(downstream.body_rate_min))?,
+            None => body.frame().await,
+        };
+        let Some(frame) = frame else {
+            break;
+        };
+        let frame = frame.map_err(inbound::broken)?;
         let Ok(data) = frame.into_data() else {
             break;
         };
@@ -74,6 +91,10 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Error> {
             Err(Error::new(Code::UnsupportedMediaType, message))
         }
     }
+}
+
+fn too_slow(rate_min: u32) -> Error {
+    Error::new(Code::BodyTooSlow, format!("the body came with less than {rate_min} bytes a second"))
 }
 
 fn too_large(len: u64, bytes_max: usize) -> Error {
@@ -110,6 +131,32 @@ pub(crate) async fn answer(mut answer: Incoming, bytes_max: usize, deadline: Opt
     Err(ending::without_status())
 }
 
-fn unreadable(reason: impl std::fmt::Display) -> Error {
+/// Reads the first message of a stream into `frames`, which then has what came after it too. `None`: the stream ended
+/// well without one.
+///
+/// # Errors
+/// See [`answer`].
+pub(crate) async fn first(
+    source: &mut Incoming,
+    frames: &mut Frames,
+    deadline: Option<Instant>,
+) -> Result<Option<Bytes>, Error> {
+    while let Some(frame) = source.frame().await {
+        match frame.map_err(|error| ending::failure(&error))?.into_data() {
+            Ok(data) => {
+                frames.push(&data);
+                if let Some(message) = frames.next().map_err(unreadable)? {
+                    return Ok(Some(message));
+                }
+            }
+            Err(frame) => {
+                return ending::outcome(frame.into_trailers().unwrap_or_default(), deadline).map(|()| None);
+            }
+        }
+    }
+    Err(ending::without_status())
+}
+
+pub(crate) fn unreadable(reason: impl std::fmt::Display) -> Error {
     Error::new(Code::Internal, format!("the answer cannot be passed on as JSON: {reason}"))
 }

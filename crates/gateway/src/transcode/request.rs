@@ -2,12 +2,14 @@
 
 use std::collections::HashSet;
 
+use bytes::Bytes;
 use mcp_proto::{Code, Error};
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
 
 use super::{
-    json,
+    json::Reader,
     percent::{self, Mode},
+    raw,
     rules::{BodyRule, Route},
     scalar,
 };
@@ -22,20 +24,23 @@ pub(crate) struct Parts<'a> {
     pub(crate) segments: &'a [&'a str],
     /// What follows `?`.
     pub(crate) query: Option<&'a str>,
+    /// What the body says that it is; raw content is passed on with it.
+    pub(crate) content_type: &'a str,
     /// The body; empty counts as none.
-    pub(crate) body: &'a [u8],
+    pub(crate) body: &'a Bytes,
 }
 
 /// Builds the message. The body goes first, then the path, which wins over it; the query may set what neither sets.
 ///
 /// # Errors
 /// `MALFORMED_BODY`, `UNKNOWN_FIELD` or `INVALID_ARGUMENT`, each naming the place.
-pub(crate) fn build(route: &Route, parts: Parts<'_>) -> Result<DynamicMessage, Error> {
+pub(crate) fn build(route: &Route, parts: Parts<'_>, reader: Reader<'_>) -> Result<DynamicMessage, Error> {
     let input = route.rpc.input();
     let mut message = match &route.body {
-        BodyRule::Whole if !parts.body.is_empty() => json::read(input, parts.body)?,
+        _ if route.raw_request && !parts.body.is_empty() => raw_request(route, parts),
+        BodyRule::Whole if !parts.body.is_empty() => reader.read(input, parts.body)?,
         BodyRule::Field(field) if !parts.body.is_empty() => {
-            let value = json::read_field(field, parts.body)?;
+            let value = reader.read_field(field, parts.body)?;
             let mut message = DynamicMessage::new(input);
             message.set_field(field, value);
             message
@@ -51,7 +56,10 @@ pub(crate) fn build(route: &Route, parts: Parts<'_>) -> Result<DynamicMessage, E
     }
     let mut seen = HashSet::new();
     for (name, text) in parameters(parts.query.unwrap_or_default())? {
-        let steps = parameter(route, &name)?;
+        let steps = match parameter(route, &name) {
+            Err(error) if error.code() == Code::UnknownField && reader.options.ignore_unknown => continue,
+            steps => steps?,
+        };
         set(&mut message, &steps, &name, &text)?;
         let is_list = steps.last().is_some_and(FieldDescriptor::is_list);
         if !is_list && !seen.insert(name.clone()) {
@@ -59,6 +67,19 @@ pub(crate) fn build(route: &Route, parts: Parts<'_>) -> Result<DynamicMessage, E
         }
     }
     Ok(message)
+}
+
+/// Content that is not JSON, as the message or the field of it that takes such.
+fn raw_request(route: &Route, parts: Parts<'_>) -> DynamicMessage {
+    let input = route.rpc.input();
+    let BodyRule::Field(field) = &route.body else {
+        return raw::message(input, parts.content_type, parts.body.clone());
+    };
+    let mut message = DynamicMessage::new(input);
+    if let Kind::Message(kind) = field.kind() {
+        message.set_field(field, Value::Message(raw::message(kind, parts.content_type, parts.body.clone())));
+    }
+    message
 }
 
 /// The text of a variable.

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use http::Method;
-use prost_reflect::{DescriptorPool, ServiceDescriptor};
 
 use super::{
-    rules::{self, Route, RuleError},
+    rules::{Route, RuleError},
     trie::{Found, Trie},
 };
 
@@ -17,31 +16,16 @@ pub(crate) struct Router {
 }
 
 impl Router {
-    /// The routes of every service of a pool.
+    /// Adds a route.
     ///
     /// # Errors
-    /// The first rule that cannot be used, or that accepts the same requests as another.
-    pub(crate) fn of_pool(pool: &DescriptorPool) -> Result<Self, RuleError> {
-        let mut router = Self::default();
-        for service in pool.services() {
-            router.add(&service)?;
-        }
-        Ok(router)
-    }
-
-    /// Adds the routes of one service.
-    ///
-    /// # Errors
-    /// See [`of_pool`](Self::of_pool); the routes before the wrong one stay.
-    pub(crate) fn add(&mut self, service: &ServiceDescriptor) -> Result<(), RuleError> {
-        for route in rules::routes(service)? {
-            let method = route.rpc.full_name().to_owned();
-            let (template, http_method) = (route.template.clone(), route.http_method.clone());
-            self.routes
-                .insert(&template, http_method, Arc::new(route))
-                .map_err(|other| RuleError::Conflict { method, other: other.rpc.full_name().to_owned() })?;
-        }
-        Ok(())
+    /// [`RuleError::Conflict`] when another accepts the same requests, which stays.
+    pub(crate) fn insert(&mut self, route: Arc<Route>) -> Result<(), RuleError> {
+        let method = route.rpc.full_name().to_owned();
+        let (template, http_method) = (route.template.clone(), route.http_method.clone());
+        self.routes
+            .insert(&template, http_method, route)
+            .map_err(|other| RuleError::Conflict { method, other: other.rpc.full_name().to_owned() })
     }
 
     /// Finds the route of a request by its method and path, without the query.

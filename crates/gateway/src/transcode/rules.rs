@@ -11,6 +11,9 @@ use super::template::{Template, TemplateError};
 /// Name of the method option that holds the rule.
 const OPTION: &str = "google.api.http";
 
+/// The message that stands for content which is not JSON.
+const RAW: &str = "google.api.HttpBody";
+
 /// The field by which a request says how long the call may wait.
 const WAIT_FIELD: &str = "timeout";
 
@@ -34,6 +37,10 @@ pub(crate) struct Route {
     pub(crate) response_field: Option<FieldDescriptor>,
     /// The request's own limit on waiting, when it has one.
     pub(crate) wait_field: Option<FieldDescriptor>,
+    /// True when the request's body is not JSON but raw content (`google.api.HttpBody`).
+    pub(crate) raw_request: bool,
+    /// The same of the response's body.
+    pub(crate) raw_response: bool,
 }
 
 /// What the body of an HTTP request is.
@@ -77,21 +84,32 @@ pub(crate) enum RuleError {
     },
 }
 
-/// Every route of a service, in the order of its methods; none for methods without a rule.
-///
-/// # Errors
-/// The first rule that cannot be used.
-pub(crate) fn routes(service: &ServiceDescriptor) -> Result<Vec<Route>, RuleError> {
+/// Every route of a service, in the order of its methods, and what is wrong with those that cannot be used. None for
+/// methods without a rule.
+pub(crate) fn routes(service: &ServiceDescriptor) -> (Vec<Route>, Vec<RuleError>) {
+    let (mut routes, mut faults) = (Vec::new(), Vec::new());
     let Some(option) = service.parent_pool().get_extension_by_name(OPTION) else {
-        return Ok(Vec::new());
+        return (routes, faults);
     };
-    let mut routes = Vec::new();
     for rpc in service.methods() {
         for rule in rules(&rpc, &option) {
-            routes.push(compile(&rpc, &rule).map_err(|error| error.of(&rpc))?);
+            match compile(&rpc, &rule) {
+                Ok(route) => routes.push(route),
+                Err(fault) => faults.push(fault.of(&rpc)),
+            }
         }
     }
-    Ok(routes)
+    (routes, faults)
+}
+
+/// The route that every method has: `POST /package.Service/Method`, the whole request as its body.
+///
+/// # Errors
+/// The method's name cannot be a path.
+pub(crate) fn by_name(rpc: &MethodDescriptor) -> Result<Route, RuleError> {
+    let path = rpc_path(rpc).map_err(|fault| fault.of(rpc))?;
+    let template = Template::parse(path.path()).map_err(|source| Fault::Template(source).of(rpc))?;
+    Ok(route(rpc, (Method::POST, path, template), Vec::new(), BodyRule::Whole, None))
 }
 
 /// The method's rule and its additional bindings, which do not nest.
@@ -151,14 +169,48 @@ fn compile(rpc: &MethodDescriptor, rule: &DynamicMessage) -> Result<Route, Fault
         "" => None,
         name => Some(named(&output, name).map_err(Fault::Misfit)?),
     };
-    let rpc_path = format!("/{}/{}", rpc.parent_service().full_name(), rpc.name())
-        .parse()
-        .map_err(|error| Fault::Misfit(format!("its name cannot be a path: {error}")))?;
-    let wait_field = input
-        .get_field_by_name(WAIT_FIELD)
-        .filter(|field| matches!(field.kind(), Kind::Message(kind) if kind.full_name() == "google.protobuf.Duration"));
+    Ok(route(rpc, (http_method, rpc_path(rpc)?, template), variables, body, response_field))
+}
+
+fn rpc_path(rpc: &MethodDescriptor) -> Result<PathAndQuery, Fault> {
+    let path = format!("/{}/{}", rpc.parent_service().full_name(), rpc.name());
+    path.parse().map_err(|error| Fault::Misfit(format!("its name cannot be a path: {error}")))
+}
+
+fn route(
+    rpc: &MethodDescriptor,
+    (http_method, rpc_path, template): (Method, PathAndQuery, Template),
+    variables: Vec<Vec<FieldDescriptor>>,
+    body: BodyRule,
+    response_field: Option<FieldDescriptor>,
+) -> Route {
+    let wait_field =
+        rpc.input().get_field_by_name(WAIT_FIELD).filter(|field| is_single(field, "google.protobuf.Duration"));
+    let raw_request = match &body {
+        BodyRule::None => false,
+        BodyRule::Whole => rpc.input().full_name() == RAW,
+        BodyRule::Field(field) => is_single(field, RAW),
+    };
+    let raw_response =
+        response_field.as_ref().map_or_else(|| rpc.output().full_name() == RAW, |field| is_single(field, RAW));
     let rpc = rpc.clone();
-    Ok(Route { rpc, rpc_path, http_method, template, variables, body, response_field, wait_field })
+    Route {
+        rpc,
+        rpc_path,
+        http_method,
+        template,
+        variables,
+        body,
+        response_field,
+        wait_field,
+        raw_request,
+        raw_response,
+    }
+}
+
+/// True for a field that holds one message of this name.
+fn is_single(field: &FieldDescriptor, name: &str) -> bool {
+    !field.is_list() && matches!(field.kind(), Kind::Message(kind) if kind.full_name() == name)
 }
 
 /// HTTP method and path template of a rule.

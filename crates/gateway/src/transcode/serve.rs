@@ -1,16 +1,19 @@
 //! Answers an HTTP/JSON request by a gRPC call.
 
-use std::{net::SocketAddr, rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc};
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
-use hyper::body::Incoming;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use mcp_proto::{Code, Error};
 use tokio::time::{Instant, timeout_at};
-use tonic::Status;
 
 use super::{
-    convert, receive,
-    rules::{BodyRule, Route},
+    convert::Converter,
+    frames::Frames,
+    json::Options,
+    receive,
+    request::Parts,
+    rules::BodyRule,
+    send::{Sent, To, send},
     trie::Found,
 };
 use crate::{
@@ -18,46 +21,50 @@ use crate::{
         Body,
         events::{Events, Format},
         forward::Forward,
+        inbound::Inbound,
     },
     call::Call,
     core::Core,
-    deadline, ending, headers,
+    deadline,
+    exchange::{Context, Exchange},
+    gate, headers,
     metrics::Protocol,
     reply,
-    trace::Identity,
-    upstream::Lease,
 };
 
-const GRPC: HeaderValue = HeaderValue::from_static("application/grpc+proto");
-const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 
 /// Answers a request that is not gRPC.
-pub(crate) async fn serve(
-    core: &Rc<Core>,
-    request: Request<Incoming>,
-    identity: Identity,
-    peer: SocketAddr,
-) -> Response<Body> {
+pub(crate) async fn serve(core: &Rc<Core>, exchange: Exchange, options: Options) -> Response<Body> {
+    let Exchange { request, context } = exchange;
+    let (identity, peer) = (context.identity.clone(), context.caller.address);
     let uri = request.uri().clone();
-    let (route, segments) = match core.shared.router.find(request.method(), uri.path()) {
+    let held = core.descriptors();
+    let (route, segments) = match held.snapshot.find(request.method(), uri.path()) {
         Found::Route(route, segments) => (Arc::clone(route), segments),
-        Found::OtherMethods(methods) => return other_methods(request.method(), uri.path(), &methods),
-        Found::Nothing => {
-            let text = format!("no route has the path `{}`", uri.path());
-            return reply::json_error(&Error::new(Code::PathNotFound, text));
-        }
+        found => return not_found(&found, request.method(), uri.path()),
     };
     identity.calls(route.rpc.parent_service().full_name(), route.rpc.name());
     let http = (request.method(), uri.path());
-    let mut call = match core.begin(Protocol::Json, route.rpc_path.path(), identity, http, peer) {
+    let caller = (peer, gate::principal(request.extensions()));
+    let to = To { route: &route, context: &context };
+    let begun = to.path().and_then(|path| core.begin(Protocol::Json, path.path(), identity, http, caller));
+    let mut call = match begun {
         Ok(call) => call,
         Err(error) => return reply::json_error(&error),
     };
-    let format = Format::accepted(request.headers().get(header::ACCEPT));
-    let answered = match send(core, request, &route, &segments, &call).await {
-        Ok(sent) if route.rpc.is_server_streaming() => return stream(core, sent, route, format, call),
-        Ok(sent) => unary(core, sent, &route).await,
+    let converter = Converter { route, snapshot: Arc::clone(&held.snapshot), options };
+    let format = if converter.route.raw_response {
+        Format::Raw
+    } else {
+        Format::accepted(request.headers().get(header::ACCEPT))
+    };
+    let answered = match forward(core, request, (&converter, &context), &segments, &call).await {
+        Ok(sent) if converter.route.rpc.is_server_streaming() => match format {
+            Format::Raw => return download(core, sent, converter, call).await,
+            format => return stream(core, sent, converter, format, call),
+        },
+        Ok(sent) => unary(core, sent, &converter).await,
         Err(error) => Err(error),
     };
     match answered {
@@ -69,7 +76,11 @@ pub(crate) async fn serve(
     }
 }
 
-fn other_methods(method: &Method, path: &str, methods: &[Method]) -> Response<Body> {
+/// The answer to a request that no route takes.
+pub(crate) fn not_found<T>(found: &Found<'_, '_, T>, method: &Method, path: &str) -> Response<Body> {
+    let Found::OtherMethods(methods) = found else {
+        return reply::json_error(&Error::new(Code::PathNotFound, format!("no route has the path `{path}`")));
+    };
     let names = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
     let text = format!("`{path}` has no method {method}, only {names}");
     let mut response = reply::json_error(&Error::new(Code::HttpMethodNotAllowed, text));
@@ -85,104 +96,108 @@ fn failed(mut call: Call, error: &Error) -> Response<Body> {
     reply::json_error(error)
 }
 
-/// An answer that has begun well.
-struct Sent {
-    head: HeaderMap,
-    frames: Incoming,
-    deadline: Option<Instant>,
-    lease: Lease,
-}
-
-async fn send(
+/// Reads the request, converts it, and sends it.
+async fn forward(
     core: &Rc<Core>,
-    request: Request<Incoming>,
-    route: &Arc<Route>,
+    request: Request<Inbound>,
+    (converter, context): (&Converter, &Context),
     segments: &[&str],
     call: &Call,
 ) -> Result<Sent, Error> {
+    let route = &converter.route;
     if route.rpc.is_client_streaming() {
-        let text = format!("`{}` takes a stream, which HTTP/JSON cannot carry: use gRPC", route.rpc.full_name());
+        let name = route.rpc.full_name();
+        let text = format!("`{name}` takes a stream of messages: open a WebSocket at this path, or use gRPC");
         return Err(Error::new(Code::Unimplemented, text));
     }
     let now = Instant::now();
     let asked = deadline::of_http(request.headers(), now)?;
     let usual = now + core.shared.settings.json.timeout;
-    let (mut parts, body) = request.into_parts();
+    let (parts, body) = request.into_parts();
     let body = match route.body {
         BodyRule::None => receive::Received::default(),
         BodyRule::Whole | BodyRule::Field(_) => {
-            let whole = receive::body(core, &parts.headers, body);
+            let whole = receive::body(core, &parts.headers, body, route.raw_request);
             timeout_at(asked.unwrap_or(usual), whole).await.map_err(|_| deadline::exceeded())??
         }
     };
-    let encoded = convert::request(route, segments, parts.uri.query(), &body).await?;
+    let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let (query, content_type) = (parts.uri.query(), content_type.unwrap_or_default());
+    let encoded = converter.request(Parts { segments, query, content_type, body: &body.bytes }).await?;
     drop(body);
+    if let Some(narrow) = call.narrow() {
+        let confirmed = gate::confirm(core, narrow, &encoded.frame, call.identity());
+        timeout_at(asked.unwrap_or(usual), confirmed).await.map_err(|_| deadline::exceeded())??;
+    }
     // A stream lasts as long as its caller likes.
     let deadline = asked.or_else(|| (!route.rpc.is_server_streaming()).then(|| usual + encoded.waits));
-
-    headers::into_metadata(&mut parts.headers);
-    parts.headers.insert(header::CONTENT_TYPE, GRPC);
-    parts.headers.insert(header::TE, TRAILERS);
-    call.identity().inject(&mut parts.headers);
-    if let Some(at) = deadline {
-        parts.headers.insert(deadline::GRPC_TIMEOUT, deadline::remaining(at, Instant::now()));
-    }
-    let mut onward = Request::new(Forward::Whole(Some(encoded.frame)));
-    *onward.method_mut() = Method::POST;
-    *onward.uri_mut() = Uri::from(route.rpc_path.clone());
-    *onward.version_mut() = Version::HTTP_2;
-    *onward.headers_mut() = parts.headers;
-
-    let service = route.rpc.parent_service();
-    let answer = core.upstreams.call(service.full_name(), onward, !call.method().waits);
-    let (response, lease) = match deadline {
-        Some(at) => timeout_at(at, answer).await.map_err(|_| deadline::exceeded())??,
-        None => answer.await?,
-    };
-    call.span().record("server.address", lease.address());
-    let (parts, frames) = response.into_parts();
-    if parts.status != StatusCode::OK {
-        let text = format!("the instance answered HTTP {}", parts.status.as_u16());
-        return Err(Error::new(Code::UpstreamFailed, text));
-    }
-    if parts.headers.contains_key(Status::GRPC_STATUS) {
-        // A status in the head is the whole answer; with OK, that is an empty stream.
-        ending::outcome(parts.headers.clone(), deadline)?;
-    }
-    Ok(Sent { head: parts.headers, frames, deadline, lease })
+    send(core, To { route, context }, parts.headers, Forward::Whole(Some(encoded.frame)), deadline, call).await
 }
 
 /// Waits for the one message and its trailers.
-async fn unary(core: &Core, sent: Sent, route: &Arc<Route>) -> Result<Response<Body>, Error> {
+async fn unary(core: &Core, sent: Sent, converter: &Converter) -> Result<Response<Body>, Error> {
     let Sent { head, frames, deadline, lease } = sent;
     let answer = receive::answer(frames, core.shared.settings.json.answer_bytes_max, deadline);
     let message = match deadline {
         Some(at) => timeout_at(at, answer).await.map_err(|_| deadline::exceeded())?,
         None => answer.await,
     };
-    let message = message.inspect_err(|error| {
-        if error.code() == Code::UpstreamFailed {
-            lease.failed();
-        }
-    })?;
-    let json = convert::answer(route, message).await?;
-    let mut response = reply::json(StatusCode::OK, json);
+    let message = message.inspect_err(|error| lease.failed(error))?;
+    lease.finish(tonic::Code::Ok);
+    let content = converter.answer(message).await?;
+    let mut response = reply::body(StatusCode::OK, content.content_type, content.bytes);
     add_metadata(&mut response, head);
     Ok(response)
 }
 
 /// Passes the messages on as they come.
-fn stream(core: &Core, sent: Sent, route: Arc<Route>, format: Format, mut call: Call) -> Response<Body> {
+fn stream(core: &Core, sent: Sent, converter: Converter, format: Format, mut call: Call) -> Response<Body> {
+    let is_over = sent.is_over();
     let Sent { head, frames, deadline, lease } = sent;
-    let bytes_max = core.shared.settings.json.answer_bytes_max;
-    let body = if head.contains_key(Status::GRPC_STATUS) {
+    let body = if is_over {
         call.finish(tonic::Code::Ok);
         Body::full(format.end().unwrap_or_default())
     } else {
-        Body::Events(Box::new(Events::new(frames, bytes_max, (route, format), deadline, call, lease)))
+        let messages = Frames::new(core.shared.settings.json.answer_bytes_max);
+        Body::Events(Box::new(Events::new((frames, messages), (converter, format), deadline, call, lease)))
     };
+    streamed(body, format.content_type(), head)
+}
+
+/// Passes raw content on as it comes. What it is stands in its first message, so that is waited for.
+async fn download(core: &Core, sent: Sent, converter: Converter, mut call: Call) -> Response<Body> {
+    let mut messages = Frames::new(core.shared.settings.json.answer_bytes_max);
+    let is_over = sent.is_over();
+    let Sent { head, mut frames, deadline, lease } = sent;
+    let first = async {
+        match deadline {
+            _ if is_over => Ok(None),
+            Some(at) => timeout_at(at, receive::first(&mut frames, &mut messages, deadline))
+                .await
+                .map_err(|_| deadline::exceeded())?,
+            None => receive::first(&mut frames, &mut messages, deadline).await,
+        }
+    };
+    let content = match first.await {
+        Ok(None) => {
+            call.finish(tonic::Code::Ok);
+            return streamed(Body::Empty, Format::Raw.content_type(), head);
+        }
+        Ok(Some(message)) => converter.answer(message).await,
+        Err(error) => Err(error),
+    };
+    match content {
+        Ok(content) => {
+            let events = Events::new((frames, messages), (converter, Format::Raw), deadline, call, lease);
+            streamed(Body::Events(Box::new(events.after(content.bytes))), content.content_type, head)
+        }
+        Err(error) => failed(call, &error),
+    }
+}
+
+fn streamed(body: Body, content_type: HeaderValue, head: HeaderMap) -> Response<Body> {
     let mut response = Response::new(body);
-    response.headers_mut().insert(header::CONTENT_TYPE, format.content_type());
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
     response.headers_mut().insert(header::CACHE_CONTROL, NO_CACHE);
     add_metadata(&mut response, head);
     response

@@ -13,6 +13,9 @@ use super::{
     template::{Segment, Template},
 };
 
+/// The method of a route that takes every method: `custom { kind: "*" }`.
+const EVERY: &[u8] = b"*";
+
 /// Routes with a `T` for each.
 #[derive(Debug)]
 pub(crate) struct Trie<T> {
@@ -89,7 +92,8 @@ impl<T> Trie<T> {
         let Some(rest) = path.strip_prefix('/') else {
             return Found::Nothing;
         };
-        let mut search = Search { method, others: Vec::new() };
+        let every = Method::from_bytes(EVERY).expect("a token");
+        let mut search = Search { method, every, others: Vec::new() };
         let mut segments: Vec<&str> = rest.split('/').collect();
         if let Some((last, verb)) = segments.last().and_then(|last| last.rsplit_once(':'))
             && !verb.is_empty()
@@ -113,6 +117,7 @@ impl<T> Trie<T> {
 
 struct Search<'m> {
     method: &'m Method,
+    every: Method,
     others: Vec<Method>,
 }
 
@@ -133,7 +138,8 @@ impl Search<'_> {
 
     fn end<'a, T>(&mut self, leaf: &'a Leaf<T>, verb: &str) -> Option<&'a T> {
         let routes = leaf.0.get(verb)?;
-        let found = routes.iter().find(|(method, _)| method == self.method).map(|(_, value)| value);
+        let of = |wanted: &Method| routes.iter().find(|(method, _)| method == wanted).map(|(_, value)| value);
+        let found = of(self.method).or_else(|| of(&self.every));
         if found.is_none() {
             for (method, _) in routes {
                 if !self.others.contains(method) {
@@ -202,6 +208,15 @@ mod tests {
         ] {
             assert_eq!(found(&trie, &method, path), expected, "{method} {path}");
         }
+    }
+
+    #[test]
+    fn a_route_for_every_method_takes_those_that_have_no_route_of_their_own() {
+        let every = Method::from_bytes(EVERY).unwrap();
+        let mut trie = trie(&[(Method::GET, "/v1/{a}")]);
+        trie.insert(&Template::parse("/v1/{x}").unwrap(), every, "every").unwrap();
+        assert_eq!(found(&trie, &Method::GET, "/v1/7"), "/v1/{a}");
+        assert_eq!(found(&trie, &Method::HEAD, "/v1/7"), "every");
     }
 
     #[test]

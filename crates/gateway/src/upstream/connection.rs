@@ -2,8 +2,11 @@
 
 use std::{
     cell::{Cell, RefCell},
-    future::Future,
+    future::{Future, poll_fn},
     io,
+    pin::Pin,
+    rc::Rc,
+    task::Poll,
 };
 
 use http::{Request, Response};
@@ -56,8 +59,15 @@ pub(crate) enum DialError {
 #[derive(Debug)]
 pub(crate) struct Connection {
     sender: RefCell<http2::SendRequest<Forward>>,
+    /// Knows what the instance allows; `None` once it is closed. Only polled by the task that drives it.
+    driver: Rc<RefCell<Option<Driver>>>,
     calls: Cell<usize>,
+    /// An answer has come on it.
+    answered: Cell<bool>,
 }
+
+/// What hyper makes of a connection.
+type Driver = Pin<Box<http2::Connection<TokioIo<TcpStream>, Forward, LocalExecutor>>>;
 
 impl Connection {
     /// Connects to `host:port`.
@@ -79,23 +89,38 @@ impl Connection {
             .await
             .map_err(DialError::Handshake)?;
         let address = address.to_owned();
+        let driver = Rc::new(RefCell::new(Some(Box::pin(connection))));
+        let driven = Rc::clone(&driver);
         // Ends with the connection: when it breaks, or when every sender and every call on it is dropped.
         tokio::task::spawn_local(async move {
-            if let Err(error) = connection.await {
+            let end = poll_fn(|cx| {
+                let mut driver = driven.borrow_mut();
+                driver.as_mut().map_or(Poll::Ready(Ok(())), |driver| driver.as_mut().poll(cx))
+            });
+            if let Err(error) = end.await {
                 tracing::debug!(address, %error, "connection to an instance broke");
             }
+            // Calls that wait to be sent learn by this that they never will be.
+            drop(driven.take());
         });
-        Ok(Self { sender: RefCell::new(sender), calls: Cell::new(0) })
+        Ok(Self { sender: RefCell::new(sender), driver, calls: Cell::new(0), answered: Cell::new(false) })
+    }
+
+    /// True when it takes one more call, of at most so many. One over what the instance allows would wait in line
+    /// behind calls that may last for hours.
+    pub(crate) fn has_room(&self, streams_max: usize) -> bool {
+        let allowed = self.driver.borrow().as_ref().map_or(0, |driver| driver.current_max_send_streams());
+        self.calls.get() < streams_max.min(allowed) && !self.is_closed()
+    }
+
+    /// True once an answer has come on it.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.answered.get()
     }
 
     /// True once no new call can begin on it.
     pub(crate) fn is_closed(&self) -> bool {
         self.sender.borrow().is_closed()
-    }
-
-    /// Calls on it now.
-    pub(crate) fn calls(&self) -> usize {
-        self.calls.get()
     }
 
     /// A call begins.
@@ -114,9 +139,15 @@ impl Connection {
         request: Request<Forward>,
     ) -> Result<Response<Incoming>, (hyper::Error, Option<Request<Forward>>)> {
         let answer = self.sender.borrow_mut().try_send_request(request);
-        answer.await.map_err(|mut error: TrySendError<_>| {
-            let unsent = error.take_message();
-            (error.into_error(), unsent)
-        })
+        match answer.await {
+            Ok(response) => {
+                self.answered.set(true);
+                Ok(response)
+            }
+            Err(mut error) => {
+                let unsent = error.take_message();
+                Err((TrySendError::into_error(error), unsent))
+            }
+        }
     }
 }

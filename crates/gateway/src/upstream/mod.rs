@@ -1,34 +1,54 @@
 //! Instances and the connections to them, for one data-plane thread. Nothing here is shared with another thread, so
 //! nothing is locked.
+//!
+//! A call names a service and a [`Policy`]. `choose` picks an instance, `call` sends the request and, where it may,
+//! sends it again; `lease` tells the instance's `endpoint` how the call ended. The rules by which that is done are in
+//! `decide`. What is known about an instance belongs to the instance: it is the same for every route and stays when
+//! routes change.
 
-mod balance;
+mod call;
+mod choose;
 mod connection;
+mod decide;
+mod dice;
 mod endpoint;
-mod load;
+mod group;
+mod inspect;
+mod lease;
+pub mod policy;
+mod refusal;
+mod repeat;
+mod view;
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Duration};
+use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
-use http::{Request, Response};
-use hyper::body::Incoming;
 use mcp_client::discovery::Instances;
-use mcp_proto::{Code, Error, partition};
+use mcp_proto::Error;
 use tokio::time::Instant;
 
 use self::{
-    balance::{Dice, TRIES_MAX, Tried},
-    endpoint::{Endpoint, Unreachable},
+    call::Means,
+    dice::Dice,
+    endpoint::Endpoint,
+    group::Group,
+    repeat::Spares,
+    view::{EndpointView, ServiceView, View},
 };
-pub(crate) use self::{connection::LocalExecutor, endpoint::Lease};
-use crate::{body::forward::Forward, config::UpstreamSettings, ending, metrics::Instruments};
+pub(crate) use self::{
+    call::{Answer, Outgoing},
+    connection::LocalExecutor,
+    endpoint::Surroundings,
+    inspect::Inspector,
+    lease::Lease,
+    policy::{Policy, Priority},
+};
+use crate::body::kept::Room;
 
 /// Services without an instance that are remembered, so that they are told apart from names that never existed.
 const FORMER_MAX: usize = 10_000;
 
-/// When a caller should come back if there is no better advice.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
-
 /// Instances by the full name of the gRPC service that they serve.
-type Services = HashMap<String, Rc<[Rc<Endpoint>]>>;
+type Services = HashMap<String, Rc<Group>>;
 
 /// The instances of every gRPC service.
 #[derive(Debug)]
@@ -37,9 +57,9 @@ pub(crate) struct Upstreams {
     services: RefCell<Option<Services>>,
     /// Services that the gateway knows by their descriptors, whether or not they run.
     described: Rc<dyn Described>,
-    settings: Rc<UpstreamSettings>,
-    instruments: Instruments,
-    dice: Dice,
+    surroundings: Surroundings,
+    policy: Rc<Policy>,
+    means: Means,
 }
 
 /// Which services exist whether or not an instance is registered.
@@ -50,120 +70,96 @@ pub(crate) trait Described: std::fmt::Debug {
 
 impl Upstreams {
     /// No instance is known before the first [`update`](Self::update).
-    pub(crate) fn new(settings: Rc<UpstreamSettings>, instruments: Instruments, described: Rc<dyn Described>) -> Self {
-        Self { services: RefCell::default(), described, settings, instruments, dice: Dice::new() }
+    pub(crate) fn new(surroundings: Surroundings, policy: Policy, described: Rc<dyn Described>) -> Self {
+        let means = Means {
+            dice: Dice::new(),
+            room: Room::new(surroundings.settings.repeat_bytes_max),
+            spares: Spares::default(),
+            instruments: surroundings.instruments.clone(),
+        };
+        Self { services: RefCell::default(), described, surroundings, policy: Rc::new(policy), means }
     }
 
-    /// Takes over what discovery knows. Connections to instances that stay are kept; those to instances that went
-    /// close by themselves when the last call on them ends.
+    /// What calls without a route go by.
+    pub(crate) fn policy(&self) -> &Rc<Policy> {
+        &self.policy
+    }
+
+    /// Takes over what discovery knows. Connections to instances that stay are kept, and what is known about them;
+    /// connections to those that went close by themselves when the last call on them ends.
     pub(crate) fn update(&self, instances: &Instances) {
+        let now = Instant::now();
         let mut services = self.services.borrow_mut();
         let before = services.take().unwrap_or_default();
         let mut known: HashMap<String, Rc<Endpoint>> = HashMap::new();
-        for endpoint in before.values().flat_map(|endpoints| endpoints.iter()) {
+        for endpoint in before.values().flat_map(|group| group.endpoints.iter()) {
             known.insert(endpoint.key(), Rc::clone(endpoint));
         }
         let mut after = Services::new();
-        for name in instances.grpc_services() {
-            let endpoints = instances.by_grpc_service(name).iter().filter_map(|record| {
+        for name in instances.names() {
+            let endpoints = instances.by_name(&name).iter().filter_map(|record| {
                 let kept = known.get(&endpoint::key(record)).filter(|endpoint| endpoint.is_for(record));
                 let endpoint = match kept {
                     Some(endpoint) => {
                         endpoint.refresh(record);
                         Rc::clone(endpoint)
                     }
-                    None => Endpoint::new(record, Rc::clone(&self.settings), self.instruments.clone())?,
+                    None => Endpoint::new(record, self.surroundings.clone())?,
                 };
                 known.insert(endpoint.key(), Rc::clone(&endpoint));
                 Some(endpoint)
             });
-            after.insert(name.to_owned(), endpoints.collect());
+            let budget = before.get(&name).map_or_else(|| Group::empty(now), Rc::clone).budget.clone();
+            after.insert(name, Group::new(endpoints.collect(), budget));
         }
-        for name in before.into_keys() {
+        for (name, group) in before {
             if after.len() < FORMER_MAX {
-                after.entry(name).or_default();
+                after.entry(name).or_insert_with(|| Group::new(Box::default(), Rc::clone(&group.budget)));
             }
         }
         *services = Some(after);
     }
 
-    /// Sends a request to an instance of `service` and waits for the head of its answer.
+    /// Sends a request to an instance and waits for the head of its answer.
     ///
-    /// When an instance cannot be reached, nothing was sent, and another one is tried.
+    /// When an instance cannot be reached, nothing was sent, and another one is tried. When one was sent it in vain,
+    /// it is sent again if the policy says so.
     ///
     /// # Errors
     /// `SERVICE_NOT_FOUND`, `NO_INSTANCE`, `COORDINATION_UNAVAILABLE`, `OVERLOADED`, `UNAVAILABLE`: nothing was done.
-    /// `UPSTREAM_FAILED`: the instance broke off.
+    /// `UPSTREAM_FAILED`: the instance broke off. `DEADLINE_EXCEEDED`.
     ///
     /// # Cancellation
     /// Dropping the future resets the stream, so that the instance stops too.
-    pub(crate) async fn call(
-        &self,
-        service: &str,
-        mut request: Request<Forward>,
-        measured: bool,
-    ) -> Result<(Response<Incoming>, Lease), Error> {
-        let endpoints = self.endpoints(service)?;
-        let key = request.headers().get(partition::KEY_METADATA).and_then(|key| key.to_str().ok());
-        let home = key.and_then(partition::home_of_key);
-        let mut tried = Tried::default();
-        let mut full = false;
-        for _ in 0..TRIES_MAX {
-            let Some(index) = balance::pick(&endpoints, &tried, home, &self.dice) else {
-                break;
-            };
-            let lease = match endpoints[index].lease(measured).await {
-                Ok(lease) => lease,
-                Err(unreachable) => {
-                    full |= matches!(unreachable, Unreachable::Full);
-                    tried.add(index);
-                    continue;
-                }
-            };
-            request = match lease.send(request).await {
-                Ok(response) => {
-                    lease.answered();
-                    return Ok((response, lease));
-                }
-                Err((_, Some(unsent))) => unsent,
-                Err((error, None)) => {
-                    lease.failed();
-                    return Err(ending::failure(&error));
-                }
-            };
-        }
-        Err(if full { overloaded(service) } else { no_instance(service, &endpoints) })
+    pub(crate) async fn call(&self, outgoing: Outgoing<'_>) -> Result<Answer, Error> {
+        let group = self.group(outgoing.service)?;
+        call::call(&self.means, group, outgoing).await
     }
 
-    fn endpoints(&self, service: &str) -> Result<Rc<[Rc<Endpoint>]>, Error> {
+    /// What is known about the instances now.
+    pub(crate) fn view(&self) -> View {
+        let now = Instant::now();
+        let services = self.services.borrow();
+        let mut view = View::default();
+        for (name, group) in services.iter().flatten() {
+            view.services.insert(name.clone(), ServiceView::of(group, now));
+            for endpoint in &group.endpoints {
+                view.endpoints.entry(endpoint.key()).or_insert_with(|| EndpointView::of(endpoint, now));
+            }
+        }
+        view
+    }
+
+    fn group(&self, service: &str) -> Result<Rc<Group>, Error> {
         let services = self.services.borrow();
         let Some(services) = services.as_ref() else {
-            let text = "the gateway has not yet learned which services there are";
-            return Err(Error::new(Code::CoordinationUnavailable, text).with_retry_after(RETRY_AFTER));
+            return Err(refusal::not_synced());
         };
         match services.get(service) {
-            Some(endpoints) if !endpoints.is_empty() => Ok(Rc::clone(endpoints)),
-            Some(_) => Err(no_instance(service, &[])),
-            None if self.described.has_service(service) => Err(no_instance(service, &[])),
-            None => Err(Error::new(Code::ServiceNotFound, format!("no instance of `{service}` is registered"))
-                .with_metadata("service", service)),
+            Some(group) if !group.endpoints.is_empty() => Ok(Rc::clone(group)),
+            Some(_) => Err(refusal::no_instance(service, &[])),
+            None if self.described.has_service(service) => Err(refusal::no_instance(service, &[])),
+            None => Err(refusal::unknown(service)),
         }
     }
-}
-
-fn no_instance(service: &str, endpoints: &[Rc<Endpoint>]) -> Error {
-    let now = Instant::now();
-    let wait = endpoints.iter().filter_map(|endpoint| endpoint.backing_off(now)).min().unwrap_or(RETRY_AFTER);
-    let text = match endpoints.len() {
-        0 => format!("no instance of `{service}` is registered now"),
-        1 => format!("the only instance of `{service}` cannot be reached"),
-        count => format!("none of the {count} instances of `{service}` can be reached"),
-    };
-    Error::new(Code::NoInstance, text).with_metadata("service", service).with_retry_after(wait)
-}
-
-fn overloaded(service: &str) -> Error {
-    Error::new(Code::Overloaded, format!("too many calls of `{service}` are in flight"))
-        .with_metadata("service", service)
-        .with_retry_after(RETRY_AFTER)
 }

@@ -4,9 +4,19 @@
 
 mod backend;
 mod balance;
+mod descriptors;
 mod drain;
+mod dynamic;
+mod faulty;
+mod grpc_web;
 mod json;
 mod limits;
+mod memory;
 mod proxy;
+mod resilience;
+mod routes;
+mod security;
+mod sink;
 mod streams;
 mod support;
+mod websocket;

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use gateway::Config;
+use gateway::{Config, config::Secret};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, client::conn::http1};
@@ -41,11 +41,21 @@ impl Cluster {
     }
 
     /// The same with settings of its own. It has two data-plane threads unless they say otherwise.
-    pub(crate) async fn configured(mut config: Config, backends: &[&Backend]) -> Self {
+    pub(crate) async fn configured(config: Config, backends: &[&Backend]) -> Self {
+        let records: Vec<&InstanceRecord> = backends.iter().map(|backend| &backend.record).collect();
+        Self::of_records(config, &records).await
+    }
+
+    /// The same of any instances.
+    pub(crate) async fn of_records(mut config: Config, records: &[&InstanceRecord]) -> Self {
         let coord: Arc<dyn Coordinator> = Arc::new(Embedded::in_memory());
-        for backend in backends {
-            register(&coord, &backend.record).await;
+        for record in records {
+            register(&coord, record).await;
         }
+        // The tests of security turn this off.
+        let security = &mut config.gateway.security;
+        let is_closed = security.bootstrap_key != Secret::default() || !security.jwt.is_empty();
+        security.anonymous = !is_closed && security.tls.clients.is_empty();
         config.coord.cluster = CLUSTER.into();
         if config.gateway.data_plane_threads == 0 {
             config.gateway.data_plane_threads = 2;
@@ -99,6 +109,17 @@ impl Cluster {
         headers: &[(&str, &str)],
         body: Bytes,
     ) -> Response<Incoming> {
+        self.try_open(method, path, headers, body).await.expect("the gateway answers")
+    }
+
+    /// The same when the gateway may break off.
+    pub(crate) async fn try_open(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> hyper::Result<Response<Incoming>> {
         let stream = TcpStream::connect(self.address).await.expect("the gateway accepts connections");
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
@@ -106,7 +127,7 @@ impl Cluster {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        sender.send_request(request.body(Full::new(body)).unwrap()).await.expect("the gateway answers")
+        sender.send_request(request.body(Full::new(body)).unwrap()).await
     }
 }
 

@@ -4,7 +4,10 @@ use std::{future::Future, time::Duration};
 
 use mcp_proto::{Code, Error};
 use tokio::time::{Instant, timeout_at};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{
+    Request, Response, Status, Streaming,
+    metadata::{Ascii, MetadataValue},
+};
 
 use super::retry::{self, Repeat};
 use crate::trace;
@@ -12,6 +15,8 @@ use crate::trace;
 /// Metadata by which a gateway finds the owner without reading the body: `namespace/queue`, or the id of a task or a
 /// workflow.
 pub(super) const PARTITION_KEY: &str = "mcp-partition-key";
+/// Metadata by which a caller shows who they are.
+const AUTHORIZATION: &str = "authorization";
 /// What an empty namespace or queue means.
 const DEFAULT_NAME: &str = "default";
 
@@ -24,6 +29,25 @@ pub(super) struct Call {
     pub(super) repeat: Repeat,
     /// Queue, task or workflow that it is about, when the caller knows it; see [`PARTITION_KEY`].
     pub(super) partition: Option<String>,
+    /// What the caller shows.
+    pub(super) token: Option<Token>,
+}
+
+/// An API key or a token, in the form of its header. It is not shown in logs.
+#[derive(Debug, Clone)]
+pub(super) struct Token(MetadataValue<Ascii>);
+
+impl Token {
+    /// A token.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for `token` when it cannot be sent in a header.
+    pub(super) fn new(text: &str) -> Result<Self, Error> {
+        let value: Result<MetadataValue<Ascii>, _> = format!("Bearer {text}").parse();
+        let mut value = value.map_err(|_| Error::invalid("token", "cannot be sent in a header"))?;
+        value.set_sensitive(true);
+        Ok(Self(value))
+    }
 }
 
 impl Call {
@@ -81,6 +105,9 @@ impl Call {
         trace::inject(request.metadata_mut());
         if let Some(key) = self.partition.as_ref().and_then(|key| key.parse().ok()) {
             request.metadata_mut().insert(PARTITION_KEY, key);
+        }
+        if let Some(Token(token)) = &self.token {
+            request.metadata_mut().insert(AUTHORIZATION, token.clone());
         }
         request
     }

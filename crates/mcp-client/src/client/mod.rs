@@ -7,10 +7,13 @@
 //! never beyond the deadline. Errors are those of the catalogue.
 
 mod call;
+mod keys;
 mod queues;
 mod retry;
+mod routes;
 mod schedules;
 mod tasks;
+mod tls;
 mod wait;
 mod workflows;
 
@@ -18,6 +21,7 @@ use std::time::Duration;
 
 use mcp_proto::{
     Error, MESSAGE_BYTES_MAX,
+    gateway::v1::{key_service_client::KeyServiceClient, route_service_client::RouteServiceClient},
     registry::v1::registry_service_client::RegistryServiceClient,
     scheduler::v1::{
         queue_service_client::QueueServiceClient, schedule_service_client::ScheduleServiceClient,
@@ -26,7 +30,10 @@ use mcp_proto::{
 };
 use tonic::transport::{Channel, Endpoint};
 
-use self::{call::Call, retry::Repeat};
+use self::{
+    call::{Call, Token},
+    retry::Repeat,
+};
 
 /// How long a unary call may take, retries included, unless [`Client::with_deadline`] says otherwise.
 pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(30);
@@ -47,19 +54,39 @@ pub struct Client {
     schedules: ScheduleServiceClient<Channel>,
     workflows: WorkflowServiceClient<Channel>,
     registry: RegistryServiceClient<Channel>,
+    routes: RouteServiceClient<Channel>,
+    keys: KeyServiceClient<Channel>,
     deadline: Duration,
+    token: Option<Token>,
 }
 
 impl Client {
-    /// A client of `http://host:port`. Nothing is connected before the first call.
+    /// A client of `http://host:port` or `https://host:port`; with `https` the server's certificate must come from a root
+    /// of this machine. Nothing is connected before the first call.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT` for `url` when it is not of that form.
+    /// `INVALID_ARGUMENT` for `url` when it is not of that form; `FAILED_PRECONDITION` when this machine has no roots.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn connect(url: &str) -> Result<Self, Error> {
-        let channel = endpoint(url)?.connect_lazy();
+        Self::connect_trusting(url, None)
+    }
+
+    /// The same, with the roots in this PEM text instead of those of this machine.
+    ///
+    /// # Errors
+    /// Those of [`connect`](Self::connect); `INVALID_ARGUMENT` for `ca` when there is no certificate in it.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn connect_trusting(url: &str, ca: Option<&[u8]>) -> Result<Self, Error> {
+        let endpoint = parse(url, &["http", "https"])?;
+        let channel = if endpoint.uri().scheme_str() == Some("https") {
+            endpoint.connect_with_connector_lazy(tls::connector(ca)?)
+        } else {
+            endpoint.connect_lazy()
+        };
         let tasks = TaskServiceClient::new(channel.clone())
             .max_decoding_message_size(ANSWER_BYTES_MAX)
             .max_encoding_message_size(ANSWER_BYTES_MAX);
@@ -70,8 +97,29 @@ impl Client {
         let workflows = WorkflowServiceClient::new(channel.clone())
             .max_decoding_message_size(ANSWER_BYTES_MAX)
             .max_encoding_message_size(ANSWER_BYTES_MAX);
-        let registry = RegistryServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
-        Ok(Self { tasks, queues, schedules, workflows, registry, deadline: DEADLINE_DEFAULT })
+        let keys = KeyServiceClient::new(channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX);
+        let registry = RegistryServiceClient::new(channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX);
+        let routes = RouteServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
+        Ok(Self {
+            tasks,
+            queues,
+            schedules,
+            workflows,
+            registry,
+            routes,
+            keys,
+            deadline: DEADLINE_DEFAULT,
+            token: None,
+        })
+    }
+
+    /// Shows this API key or token with every call, as `authorization: Bearer`.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for `token` when it cannot be sent in a header.
+    pub fn with_token(mut self, token: &str) -> Result<Self, Error> {
+        self.token = Some(Token::new(token)?);
+        Ok(self)
     }
 
     /// Checks a URL without making a client of it, for settings.
@@ -91,7 +139,7 @@ impl Client {
 
     /// A call that changes nothing.
     fn read(&self) -> Call {
-        Call { deadline: self.deadline, repeat: Repeat::Allowed, partition: None }
+        Call { deadline: self.deadline, repeat: Repeat::Allowed, partition: None, token: self.token.clone() }
     }
 
     /// A call that changes nothing, or the same when it is repeated, at this home.
@@ -115,10 +163,14 @@ impl Client {
 /// # Errors
 /// `INVALID_ARGUMENT` for `url` when it is not of that form.
 pub(crate) fn endpoint(url: &str) -> Result<Endpoint, Error> {
+    parse(url, &["http"])
+}
+
+fn parse(url: &str, schemes: &[&str]) -> Result<Endpoint, Error> {
     let refuse = |why: String| Error::invalid("url", format!("must be `http://host:port`, not `{url}`: {why}"));
     let uri: http::Uri = url.parse().map_err(|error: http::uri::InvalidUri| refuse(error.to_string()))?;
-    if uri.scheme_str() != Some("http") {
-        return Err(refuse("the scheme must be `http`".to_owned()));
+    if !uri.scheme_str().is_some_and(|scheme| schemes.contains(&scheme)) {
+        return Err(refuse(format!("the scheme must be `{}`", schemes.join("` or `"))));
     }
     if uri.host().is_none_or(str::is_empty) {
         return Err(refuse("the host is missing".to_owned()));
@@ -137,7 +189,13 @@ pub(crate) fn endpoint(url: &str) -> Result<Endpoint, Error> {
 mod tests {
     use mcp_proto::Code;
 
-    use super::endpoint;
+    use super::{endpoint, parse};
+
+    #[test]
+    fn a_gateway_may_be_called_with_tls() {
+        assert!(parse("https://gateway:443", &["http", "https"]).is_ok());
+        assert!(parse("ftp://gateway:443", &["http", "https"]).is_err());
+    }
 
     #[test]
     fn only_http_urls_without_a_path_are_taken() {

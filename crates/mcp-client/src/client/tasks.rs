@@ -31,11 +31,7 @@ impl Client {
     /// Those of the catalogue. After `DEADLINE_EXCEEDED`, `UPSTREAM_FAILED` or `OUTCOME_UNKNOWN` the task may have been
     /// stored: submit again with an idempotency key, or list.
     pub async fn submit(&self, task: TaskSpec) -> Result<SubmitTaskResponse, Error> {
-        let call = Call {
-            deadline: self.deadline,
-            repeat: repeat_of([&task]),
-            partition: Some(partition_key(&task.namespace, &task.queue)),
-        };
+        let call = Call { repeat: repeat_of([&task]), ..self.read_at(&partition_key(&task.namespace, &task.queue)) };
         let request = SubmitTaskRequest { task: Some(task) };
         call.unary(request, |request| async { self.tasks.clone().submit_task(request).await }).await
     }
@@ -49,9 +45,9 @@ impl Client {
         let first = keys.next();
         let one_queue = first.filter(|first| keys.all(|key| key == *first));
         let call = Call {
-            deadline: self.deadline,
             repeat: repeat_of(&tasks),
             partition: one_queue.map(|(namespace, queue)| partition_key(namespace, queue)),
+            ..self.read()
         };
         let request = BatchSubmitTasksRequest { tasks };
         call.unary(request, |request| async { self.tasks.clone().batch_submit_tasks(request).await }).await
@@ -112,13 +108,14 @@ impl Client {
         present(answer.task, "task")
     }
 
-    /// Says why a task is not running now, what it waits for, and when that can change.
+    /// Says why a task is not running now, what it waits for, and when that can change. With the id of a workflow it says
+    /// so of a step, or of those that have not ended when `step` is empty.
     ///
     /// # Errors
-    /// `TASK_NOT_FOUND`, and those of every call.
-    pub async fn explain(&self, task_id: &str) -> Result<ExplainTaskResponse, Error> {
-        let request = ExplainTaskRequest { task_id: task_id.to_owned(), ..ExplainTaskRequest::default() };
-        let call = self.read_at(task_id);
+    /// `TASK_NOT_FOUND`, `WORKFLOW_NOT_FOUND`, and those of every call.
+    pub async fn explain(&self, id: &str, step: &str) -> Result<ExplainTaskResponse, Error> {
+        let request = ExplainTaskRequest { task_id: id.to_owned(), step: step.to_owned() };
+        let call = self.read_at(id);
         call.unary(request, |request| async { self.tasks.clone().explain_task(request).await }).await
     }
 
@@ -158,7 +155,7 @@ impl Client {
     }
 
     async fn poll(&self, task_id: &str, wait: Duration) -> Result<Task, Error> {
-        let (call, timeout) = wait::poll_call(task_id, wait)?;
+        let (call, timeout) = wait::poll_call(self.read_at(task_id), wait)?;
         let request = WaitTaskRequest { task_id: task_id.to_owned(), timeout: Some(timeout) };
         let answer = call.unary(request, |request| async { self.tasks.clone().wait_task(request).await }).await?;
         present(answer.task, "task")

@@ -47,13 +47,13 @@ where
     }
 }
 
-/// The call of a poll that waits so long at the other end, and the time as the other end reads it.
+/// The call of a poll that is like `call` and waits so long at the other end, and the time as the other end reads it.
 ///
 /// # Errors
 /// `INVALID_ARGUMENT` when it is too long for the wire.
-pub(super) fn poll_call(partition: &str, wait: Duration) -> Result<(Call, prost_types::Duration), Error> {
+pub(super) fn poll_call(call: Call, wait: Duration) -> Result<(Call, prost_types::Duration), Error> {
     let timeout = wait.try_into().map_err(|_| Error::invalid("timeout", "is too long"))?;
-    let call = Call { deadline: wait + POLL_MARGIN, repeat: Repeat::Never, partition: Some(partition.to_owned()) };
+    let call = Call { deadline: wait + POLL_MARGIN, repeat: Repeat::Never, ..call };
     Ok((call, timeout))
 }
 

@@ -120,7 +120,7 @@ impl Client {
     }
 
     async fn poll_workflow(&self, workflow_id: &str, wait: Duration) -> Result<Workflow, Error> {
-        let (call, timeout) = wait::poll_call(workflow_id, wait)?;
+        let (call, timeout) = wait::poll_call(self.read_at(workflow_id), wait)?;
         let request = WaitWorkflowRequest { workflow_id: workflow_id.to_owned(), timeout: Some(timeout) };
         let answer =
             call.unary(request, |request| async { self.workflows.clone().wait_workflow(request).await }).await?;

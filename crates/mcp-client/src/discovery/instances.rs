@@ -4,6 +4,15 @@ use std::{collections::HashMap, sync::Arc};
 
 use mcp_coord::InstanceRecord;
 
+/// Marks the name under which instances registered, where names of gRPC services are expected too. No gRPC service has
+/// it in its name.
+const REGISTERED: char = '@';
+
+/// The name of the instances that registered under `service`, among names of gRPC services.
+pub fn registered_name(service: &str) -> String {
+    format!("{REGISTERED}{service}")
+}
+
 /// All instances at one moment, with the indices that routing needs.
 #[derive(Debug, Default)]
 pub struct Instances {
@@ -39,6 +48,21 @@ impl Instances {
     /// The instances that serve a gRPC service, by its full name; empty when it is not known.
     pub fn by_grpc_service(&self, grpc_service: &str) -> &[Arc<InstanceRecord>] {
         self.by_grpc_service.get(grpc_service).map_or(&[], Vec::as_slice)
+    }
+
+    /// Every name by which calls may ask for instances, in no order: the full names of gRPC services, and the
+    /// [`registered_name`] of each service.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        let services = self.by_service.keys().map(|service| registered_name(service));
+        self.by_grpc_service.keys().cloned().chain(services)
+    }
+
+    /// The instances by a name of [`names`](Self::names); empty when it is not known.
+    pub fn by_name(&self, name: &str) -> &[Arc<InstanceRecord>] {
+        match name.strip_prefix(REGISTERED) {
+            Some(service) => self.by_service(service),
+            None => self.by_grpc_service(name),
+        }
     }
 
     /// The names of the known gRPC services, in no order.

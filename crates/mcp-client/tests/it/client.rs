@@ -193,7 +193,7 @@ async fn every_call_is_repeated_while_tasks_move_to_another_replica() {
     service.fail(moving());
     assert_eq!(client.retry_task("a").await.unwrap().task_id, "new");
     service.fail(moving());
-    assert_eq!(client.explain("a").await.unwrap().summary, "because");
+    assert_eq!(client.explain("a", "").await.unwrap().summary, "because");
     service.fail(moving());
     client.watch(WatchTasksRequest::default()).await.unwrap();
     service.fail(moving());

@@ -82,9 +82,9 @@ catalogue! {
     InstanceNotFound = 1015, "INSTANCE_NOT_FOUND", NotFound, 404, false,
         "The instance is not registered, or its lease has ended. Register it again.";
     Unauthenticated = 1016, "UNAUTHENTICATED", Unauthenticated, 401, false,
-        "The call carries no valid credentials.";
+        "The call carries no valid credentials. The metadata `reason` says what is wrong; send an API key or a token as `authorization: Bearer`.";
     PermissionDenied = 1017, "PERMISSION_DENIED", PermissionDenied, 403, false,
-        "The caller may not do this.";
+        "The caller may not do this. The message names the role that is needed; ask an admin for a key that has it.";
     Cancelled = 1018, "CANCELLED", Cancelled, 499, false,
         "The caller gave up.";
     DeadlineExceeded = 1019, "DEADLINE_EXCEEDED", DeadlineExceeded, 504, true,
@@ -107,6 +107,14 @@ catalogue! {
         "The queue is being drained and takes no tasks. Resume it, or use another queue.";
     WorkflowFinished = 1028, "WORKFLOW_FINISHED", FailedPrecondition, 409, false,
         "The workflow is final already. Run it again with `rerun`.";
+    RateLimited = 1040, "RATE_LIMITED", ResourceExhausted, 429, true,
+        "The caller has used up its share for now. Wait as told and retry.";
+    HeadersTooLarge = 1041, "HEADERS_TOO_LARGE", InvalidArgument, 431, false,
+        "The request has more headers than the gateway takes. Send fewer.";
+    TlsRequired = 1042, "TLS_REQUIRED", FailedPrecondition, 426, false,
+        "The port speaks TLS and the call came without. Use `https`.";
+    BodyTooSlow = 1043, "BODY_TOO_SLOW", Cancelled, 408, true,
+        "The request's body came too slowly. Send it faster.";
     Internal = 2001, "INTERNAL", Internal, 500, false,
         "A fault of ours. Report it with the trace id.";
     Unavailable = 2002, "UNAVAILABLE", Unavailable, 503, true,
@@ -168,6 +176,22 @@ impl Code {
     /// The entry with this number.
     pub fn from_number(number: u32) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.number() == number)
+    }
+
+    /// The entry that stands for an HTTP status from 400 on that says nothing more.
+    pub const fn from_http(status: u16) -> Self {
+        match status {
+            401 => Self::Unauthenticated,
+            403 => Self::PermissionDenied,
+            404 => Self::NotFound,
+            409 => Self::Aborted,
+            413 => Self::PayloadTooLarge,
+            429 | 503 => Self::Unavailable,
+            501 => Self::Unimplemented,
+            504 => Self::DeadlineExceeded,
+            400..=499 => Self::FailedPrecondition,
+            _ => Self::Internal,
+        }
     }
 
     /// The entry that stands for a status of a service that does not know the catalogue.

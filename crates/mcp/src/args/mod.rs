@@ -2,26 +2,30 @@
 
 mod dev;
 mod help;
+pub mod key;
 mod moment;
 mod parse;
 mod placement;
 pub mod queue;
+pub mod route;
 pub mod schedule;
 mod submit;
 mod task;
 mod task_flags;
 pub mod workflow;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use self::parse::duration;
 pub use self::{
     dev::{Dev, Service, ServiceFlags, WorkerFlags},
+    key::Key,
     moment::Moment,
     placement::{PlacementFlags, Strategy},
     queue::Queue,
+    route::RouteCommand,
     schedule::ScheduleCommand,
     submit::Submit,
     task::{List, Logs, State},
@@ -47,6 +51,12 @@ pub struct Global {
     /// Gateway to talk to.
     #[arg(long, global = true, env = "MCP_GATEWAY", default_value = "http://127.0.0.1:8080", value_name = "URL")]
     pub gateway: String,
+    /// API key or token to show, as `mcp key create` printed it.
+    #[arg(long, global = true, env = "MCP_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// PEM file with the roots that an `https` gateway's certificate must come from. Without it, those of this machine.
+    #[arg(long, global = true, env = "MCP_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// How the answer is printed.
     #[arg(long, short, global = true, value_enum, default_value_t = Format::Table)]
     pub output: Format,
@@ -108,11 +118,14 @@ pub enum Command {
     },
     /// Show what a task wrote.
     Logs(Logs),
-    /// Say why a task is not running now, who holds what it waits for, and when that can change.
+    /// Say why a task, or a step of a workflow, is not running now, who holds what it waits for, and when that can change.
     #[command(after_help = help::EXPLAIN)]
     Explain {
-        /// Id of the task.
+        /// Id of the task, or of a workflow.
         id: String,
+        /// With the id of a workflow: the step. Without it: those that have not ended.
+        #[arg(default_value = "")]
+        step: String,
     },
     /// Submit a failed or cancelled task again, as a new task.
     #[command(after_help = help::RETRY)]
@@ -123,12 +136,18 @@ pub enum Command {
     /// Rules, limits and dead letters of queues.
     #[command(subcommand, after_help = help::queue::QUEUE)]
     Queue(Queue),
+    /// Routes and policies of the gateway.
+    #[command(subcommand, after_help = help::route::ROUTE)]
+    Route(RouteCommand),
     /// Tasks and workflows that start by the clock.
     #[command(subcommand, after_help = help::schedule::SCHEDULE)]
     Schedule(ScheduleCommand),
     /// Tasks that depend on each other.
     #[command(subcommand, after_help = help::workflow::WORKFLOW)]
     Workflow(Workflow),
+    /// API keys: make them, list them, revoke them.
+    #[command(subcommand, after_help = help::key::KEY)]
+    Key(Key),
     /// Show the registered instances of all services.
     #[command(after_help = help::SERVICES)]
     Services {

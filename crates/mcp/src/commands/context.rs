@@ -29,10 +29,18 @@ impl Context {
     /// A context from the flags. Nothing is connected yet.
     ///
     /// # Errors
-    /// A gateway URL that is none.
+    /// A gateway URL that is none, roots that cannot be read, a token that cannot be sent.
     pub(super) fn new(global: &Global) -> Result<Self, Failure> {
-        let client = Client::connect(&global.gateway)
+        let ca = global.ca.as_deref().map(std::fs::read).transpose();
+        let ca = ca.map_err(|error| Failure::usage(format!("--ca cannot be read: {error}"), "name a PEM file"))?;
+        let client = Client::connect_trusting(&global.gateway, ca.as_deref())
             .map_err(|error| Failure::usage(error.message(), "write for instance --gateway http://127.0.0.1:8080"))?;
+        let client = match &global.token {
+            Some(token) => client
+                .with_token(token)
+                .map_err(|error| Failure::usage(error.message(), "write --token as `mcp key create` printed it"))?,
+            None => client,
+        };
         let client = match global.timeout {
             Some(timeout) => client.with_deadline(timeout),
             None => client,

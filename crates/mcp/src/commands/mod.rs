@@ -7,11 +7,13 @@ mod explain;
 mod file;
 mod get;
 mod health;
+mod key;
 mod list;
 mod logs;
 mod progress;
 mod queue;
 mod retry;
+mod route;
 mod schedule;
 mod services;
 mod submit;
@@ -72,11 +74,13 @@ async fn answer(global: &Global, command: Command) -> Result<Exit, Failure> {
         Command::Wait { ids } => Box::pin(wait::run(&context, &ids)).await,
         Command::Cancel { id, reason } => cancel::run(&context, &id, &reason).await,
         Command::Logs(args) => logs::run(&context, &args).await,
-        Command::Explain { id } => explain::run(&context, &id).await,
+        Command::Explain { id, step } => explain::run(&context, &id, &step).await,
         Command::Retry { id } => retry::run(&context, &id).await,
         Command::Queue(command) => Box::pin(queue::run(&context, &command)).await,
+        Command::Route(command) => Box::pin(route::run(&context, &command)).await,
         Command::Schedule(command) => Box::pin(schedule::run(&context, &command)).await,
         Command::Workflow(command) => Box::pin(workflow::run(&context, &command)).await,
+        Command::Key(command) => key::run(&context, &command).await,
         Command::Services { service, watch } => services::run(&context, service.as_deref(), watch).await,
         Command::Health => health::run(&context).await,
         Command::Dev(_) | Command::Serve { .. } | Command::Completion { .. } => {
@@ -98,8 +102,10 @@ fn name(command: &Command) -> &'static str {
         Command::Explain { .. } => "explain",
         Command::Retry { .. } => "retry",
         Command::Queue(command) => command.name(),
+        Command::Route(command) => command.name(),
         Command::Schedule(command) => command.name(),
         Command::Workflow(command) => command.name(),
+        Command::Key(command) => command.name(),
         Command::Services { .. } => "services",
         Command::Health => "health",
         Command::Completion { .. } => "completion",

@@ -5,6 +5,7 @@
 //! refused, and whatever is wrong is told with its path and its line: here, and by the server, whose violations name
 //! paths too.
 
+mod gateway;
 mod shape;
 mod shorthand;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use prost::Message as _;
 use prost_reflect::{DeserializeOptions, DynamicMessage, MessageDescriptor};
 use serde_json::Value;
 
+pub use self::gateway::{Resource, resources};
 use self::tree::{Kind, Node, way};
 use crate::output::json::{Named, descriptor, descriptor_named};
 

@@ -4,7 +4,7 @@ use mcp_proto::scheduler::v1::{
 };
 use serde_json::{Value, json};
 
-use super::{schedule, value, workflow};
+use super::{Resource, resources, schedule, value, workflow};
 use crate::output::json::to_json;
 
 /// The page that shows the format to people: what it says has to be right.
@@ -159,4 +159,30 @@ fn the_examples_of_the_page_are_right() {
         (&*first.steps[1].for_each, &first.steps[1].depends_on[..]),
         ("steps.list.output", &["list".to_owned()][..])
     );
+}
+
+#[test]
+fn a_file_holds_any_number_of_routes_and_policies() {
+    let text = "id: a\nmatch: {methods: GET, headers: [{name: x, exact: 1}]}\n---\nkind: policy\nid: p\nsettings: {timeout: 1h 30m, json: {unknown_fields: ignore}}\n---\n- id: b\n- {kind: route, id: c}\n";
+    let names: Vec<String> = resources(text)
+        .unwrap_or_else(|fault| panic!("{fault:?}"))
+        .iter()
+        .map(|resource| match resource {
+            Resource::Route(route) => format!("route {}", route.message.id),
+            Resource::Policy(policy) => {
+                let settings = policy.message.settings.clone().unwrap();
+                assert_eq!((settings.timeout.unwrap().seconds, settings.json.unwrap().unknown_fields), (5_400, 2));
+                format!("policy {}", policy.message.id)
+            }
+        })
+        .collect();
+    assert_eq!(names, ["route a", "policy p", "route b", "route c"]);
+    for (text, line, why) in [
+        ("id: a\n---\nkind: x", 3, "`kind`"),
+        ("id: a\n---\nmath: {}", 3, "no field `math`"),
+        ("- id: a\n- 1", 2, "must have fields"),
+    ] {
+        let fault = resources(text).unwrap_err();
+        assert!(fault.line == Some(line) && fault.why.contains(why), "{text}: {fault:?}");
+    }
 }

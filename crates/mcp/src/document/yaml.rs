@@ -27,6 +27,19 @@ const NODES_MAX: usize = 2_000_000;
 /// # Errors
 /// Where it is not YAML, or more than is taken.
 pub(super) fn parse(text: &str) -> Result<Node, Fault> {
+    let mut documents = parse_all(text)?.into_iter();
+    let first = documents.next().ok_or_else(|| Fault::at(1, "the file is empty"))?;
+    match documents.next() {
+        None => Ok(first),
+        Some(second) => Err(Fault::at(second.line, "more than one document")),
+    }
+}
+
+/// Reads every document of a file; at least one.
+///
+/// # Errors
+/// Where it is not YAML, or more than is taken.
+pub(super) fn parse_all(text: &str) -> Result<Vec<Node>, Fault> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let (mut parser, mut builder) = (Parser::new_from_str(text), Builder::default());
     loop {
@@ -37,10 +50,7 @@ pub(super) fn parse(text: &str) -> Result<Node, Fault> {
         }
         builder.event(event, mark)?;
     }
-    match builder.root {
-        Some(root) => Ok(root),
-        None => Err(Fault::at(1, "the file is empty")),
-    }
+    if builder.documents.is_empty() { Err(Fault::at(1, "the file is empty")) } else { Ok(builder.documents) }
 }
 
 fn of_scanner(error: &ScanError) -> Fault {
@@ -54,7 +64,8 @@ struct Builder {
     /// Values with an anchor, and how many values each of them holds.
     anchors: HashMap<usize, (Node, usize)>,
     nodes: usize,
-    root: Option<Node>,
+    /// Documents that are complete.
+    documents: Vec<Node>,
 }
 
 /// A list or map that is not complete.
@@ -78,8 +89,10 @@ impl Builder {
         let line = mark.line();
         match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
-            Event::DocumentStart if self.root.is_some() => Err(Fault::at(line, "more than one document")),
-            Event::DocumentStart => Ok(()),
+            Event::DocumentStart => {
+                self.anchors.clear(); // they are known within their document
+                Ok(())
+            }
             Event::Scalar(text, style, anchor, tag) => {
                 no_tag(tag.as_ref(), line)?;
                 let kind = if style == TScalarStyle::Plain { plain(text) } else { Kind::Text(text) };
@@ -134,7 +147,7 @@ impl Builder {
             self.anchors.insert(anchor, (node.clone(), nodes));
         }
         let Some(frame) = self.open.last_mut() else {
-            self.root = Some(node);
+            self.documents.push(node);
             return Ok(());
         };
         match &mut frame.items {
@@ -267,7 +280,7 @@ mod tests {
         for (text, line, why) in [
             ("", 1, "empty"),
             ("a: 1\na: 2", 2, "`a` is there twice"),
-            ("a: 1\n---\nb: 2", 2, "more than one document"),
+            ("a: 1\n---\nb: 2", 3, "more than one document"),
             ("a: !!str 5", 1, "tags"),
             ("x: &x {a: 1}\ny:\n  <<: *x", 3, "merge keys"),
             ("a: [1\nb: 2", 2, "not YAML"),

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, time::SystemTime};
 
-use mcp_proto::scheduler::v1::{ExplainTaskResponse, Holder, Reason};
+use mcp_proto::scheduler::v1::{ExplainTaskResponse, Holder, Reason, TaskState};
 
 use super::{
     table::{Facts, between, from_now, moment},
@@ -12,11 +12,15 @@ use super::{
 /// Why writing to a `String` cannot fail.
 const IN_MEMORY: &str = "a String takes all that is written to it";
 
-/// The explanation of task `id`: its state, then the reasons in the order in which they block.
+/// The explanation of the task or workflow `id`: its state, then the reasons in the order in which they block.
 pub fn explanation(id: &str, explained: &ExplainTaskResponse, now: SystemTime) -> String {
     let mut facts = Facts::new();
-    facts.add("task", id);
-    facts.add("state", task::state(explained.state()));
+    if explained.state() == TaskState::Unspecified {
+        facts.add("workflow", id);
+    } else {
+        facts.add("task", id);
+        facts.add("state", task::state(explained.state()));
+    }
     facts.add("because", &*explained.summary);
     let next = explained.next_change.map(|time| format!("{} ({})", from_now(Some(time), now), moment(Some(time))));
     facts.add("next change", next.unwrap_or_else(|| "when others change something".to_owned()));
@@ -132,5 +136,6 @@ next change  in 30.0s (1970-01-01T00:02:10.000Z)
             ExplainTaskResponse { summary: "no worker is there".to_owned(), ..ExplainTaskResponse::default() };
         let text = explanation("T0", &explained, SystemTime::UNIX_EPOCH);
         assert!(text.contains("next change  when others change something"), "{text}");
+        assert!(text.starts_with("workflow     T0"), "only a task has a state: {text}");
     }
 }

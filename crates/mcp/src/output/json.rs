@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use mcp_proto::json::with_whole_numbers;
 use mcp_proto::{
     FILE_DESCRIPTOR_SET,
+    gateway::v1::{CreateKeyResponse, ListKeysResponse, ListPoliciesResponse, ListRoutesResponse, Policy, Route},
     registry::v1::{DiscoverResponse, Instance},
     scheduler::v1::{
         BackfillScheduleResponse, BatchSubmitTasksResponse, CheckWorkflowResponse, DeleteScheduleResponse,
@@ -65,6 +66,12 @@ named! {
     CheckWorkflowResponse = "mcp.scheduler.v1.CheckWorkflowResponse",
     ListWorkflowsResponse = "mcp.scheduler.v1.ListWorkflowsResponse",
     RerunWorkflowResponse = "mcp.scheduler.v1.RerunWorkflowResponse",
+    Route = "mcp.gateway.v1.Route",
+    Policy = "mcp.gateway.v1.Policy",
+    ListRoutesResponse = "mcp.gateway.v1.ListRoutesResponse",
+    ListPoliciesResponse = "mcp.gateway.v1.ListPoliciesResponse",
+    CreateKeyResponse = "mcp.gateway.v1.CreateKeyResponse",
+    ListKeysResponse = "mcp.gateway.v1.ListKeysResponse",
     Instance = "mcp.registry.v1.Instance",
     DiscoverResponse = "mcp.registry.v1.DiscoverResponse",
 }
@@ -82,9 +89,18 @@ pub(crate) fn descriptor_named(name: &str) -> MessageDescriptor {
 /// The proto3 JSON form of a message: camelCase names, RFC 3339 times. As in the HTTP API, fields with a default value
 /// are there too, and only what can be unset and is unset is left out.
 pub fn to_json<M: Named>(message: &M) -> Value {
+    json_of(message, false)
+}
+
+/// The same without fields that have their default value: what people write.
+pub fn to_short_json<M: Named>(message: &M) -> Value {
+    json_of(message, true)
+}
+
+fn json_of<M: Named>(message: &M, is_short: bool) -> Value {
     let bytes = message.encode_to_vec();
     let dynamic = DynamicMessage::decode(descriptor::<M>(), &*bytes).expect("the bytes were encoded just now");
-    let options = SerializeOptions::new().skip_default_fields(false);
+    let options = SerializeOptions::new().skip_default_fields(is_short);
     let json = dynamic.serialize_with_options(serde_json::value::Serializer, &options);
     with_whole_numbers(json.expect("a message has a JSON form"))
 }

@@ -4,9 +4,10 @@ use clap::{CommandFactory, Parser};
 use mcp::args::Cli;
 
 /// Documents with examples, and how they are called.
-const DOCUMENTS: [(&str, &str); 4] = [
+const DOCUMENTS: [(&str, &str); 5] = [
     ("README.md", include_str!("../../../../README.md")),
     ("docs/queues.md", include_str!("../../../../docs/queues.md")),
+    ("docs/routes.md", include_str!("../../../../docs/routes.md")),
     ("docs/schedules.md", include_str!("../../../../docs/schedules.md")),
     ("docs/workflows.md", include_str!("../../../../docs/workflows.md")),
 ];

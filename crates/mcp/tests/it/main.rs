@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod chaos;
+mod closed;
 mod commands;
 mod crash;
 mod dev;

@@ -377,10 +377,10 @@ impl Workflows {
             self.facts.insert(run, Facts::of(record, String::new()));
         }
         acts::write(stage, partition, records::put_fixed(run, fixed));
-        if let Some(key) = self.keys.add(&plan.extra, body_hash, run, partition, now) {
-            if !is_planted(Fault::KeyNotKept) {
-                acts::write(stage, partition, key.write());
-            }
+        if let Some(key) = self.keys.add(&plan.extra, body_hash, run, partition, now)
+            && !is_planted(Fault::KeyNotKept)
+        {
+            acts::write(stage, partition, key.write());
         }
         self.counts.submitted += 1;
         self.carry_out(stage)?;

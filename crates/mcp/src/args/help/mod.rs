@@ -1,6 +1,8 @@
 //! The longer help texts: exit codes, and examples for each command.
 
+pub(super) mod key;
 pub(super) mod queue;
+pub(super) mod route;
 pub(super) mod schedule;
 pub(super) mod workflow;
 
@@ -9,10 +11,11 @@ pub(in crate::args) const MCP: &str = "\
 Exit codes:
   0    done; for `wait` and `submit --wait`: every task SUCCEEDED, and so did the workflow
   1    a task or workflow FAILED or was CANCELLED; for `health`: something is not ready;
-       for `dev`: it could not start; for `queue dead replay`: some could not be replayed
+       for `dev`: it could not start; for `queue dead replay`: some could not be replayed;
+       for `route diff`: something would change
   2    the command line is wrong
   3    the gateway cannot be reached
-  4    there is no such task, workflow, schedule or instance
+  4    there is no such task, workflow, schedule, route or instance
   5    the server refused the request or could not do it
   124  --timeout passed first
 
@@ -124,6 +127,7 @@ pub(in crate::args) const EXPLAIN: &str = "\
 Examples:
   mcp explain 019aa6f0-5b1c-7000-8000-0123456789ab
   mcp explain -o json ID | jq -r '.reasons[].kind'
+  mcp explain WORKFLOW collect        # the step `collect`, which may have no task yet
 
 The reasons come in the order in which they block: the first one has to go before the next one matters.";
 

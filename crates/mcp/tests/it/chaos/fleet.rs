@@ -71,7 +71,9 @@ impl Fleet {
         for worker in WORKERS {
             fleet.serve_worker(worker);
         }
-        fleet.serve("gateway", "gateway", |_| {});
+        fleet.serve("gateway", "gateway", |command| {
+            command.env("MCP_GATEWAY__GATEWAY__SECURITY__ANONYMOUS", "true");
+        });
         for (service, ids) in
             [("scheduler", &SCHEDULERS[..]), ("worker", &OF_PROGRAMS[..]), ("gateway", &["gateway"][..])]
         {

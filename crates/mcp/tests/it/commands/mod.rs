@@ -3,6 +3,7 @@
 
 mod queues;
 mod real;
+mod routes;
 mod schedules;
 mod servers;
 mod workflows;

@@ -26,6 +26,8 @@ async fn every_call_with_an_http_form_is_answered_by_http() {
     queues(&mut api).await;
     schedules(&mut api).await;
     workflows(&mut api).await;
+    keys(&mut api).await;
+    routes(&mut api).await;
     let unmade: Vec<_> = rules::all().into_keys().filter(|name| !api.made.contains(name)).collect();
     assert!(unmade.is_empty(), "not called: {unmade:?}");
 }
@@ -41,6 +43,29 @@ async fn services(api: &mut Api) {
     assert!(first.contains("snapshot"), "{first}");
     assert_eq!(api.delete("/v1/services/echo/instances/one").await, json!({}));
     api.eventually("/v1/services?service=echo", |found| found["instances"] == json!([])).await;
+}
+
+async fn keys(api: &mut Api) {
+    let made = api.post("/v1/keys", json!({"name": "ci", "grants": [{"role": "ROLE_VIEWER"}]})).await;
+    let id = made["key"]["id"].as_str().unwrap();
+    assert!(made["secret"].as_str().is_some_and(|secret| secret.contains(id)), "{made}");
+    let listed = api.get("/v1/keys").await;
+    assert_eq!(listed["keys"][0]["id"], id, "{listed}");
+    api.delete(&format!("/v1/keys/{id}")).await;
+}
+
+async fn routes(api: &mut Api) {
+    let policy = api.put("/v1/policies/slow", json!({"settings": {"timeout": "9s"}})).await;
+    assert_eq!(policy["id"], "slow", "{policy}");
+    let wanted = json!({"match": {"path": {"prefix": "/shop"}}, "respond": {"status": 204}, "policies": ["slow"]});
+    let route = api.put("/v1/routes/shop", wanted).await;
+    assert_eq!(route["match"]["path"]["prefix"], "/shop", "{route}");
+    assert_eq!(api.get("/v1/routes/shop").await["version"], route["version"]);
+    assert_eq!(api.get("/v1/policies/slow").await["version"], policy["version"]);
+    assert_eq!(api.get("/v1/routes").await["routes"][0]["id"], "shop");
+    assert_eq!(api.get("/v1/policies").await["policies"][0]["id"], "slow");
+    api.delete("/v1/routes/shop").await;
+    api.delete("/v1/policies/slow").await;
 }
 
 async fn tasks(api: &mut Api) {

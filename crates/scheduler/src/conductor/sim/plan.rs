@@ -72,7 +72,7 @@ pub(super) fn workflow(dice: &mut Dice, name: &str) -> WorkflowSpec {
             ..StepSpec::default()
         }),
         output: if dice.percent(20) { format!("steps.{first}.output") } else { String::new() },
-        timeout: dice.percent(15).then(|| prost_types::Duration { seconds: 4, nanos: 0 }),
+        timeout: dice.percent(15).then_some(prost_types::Duration { seconds: 4, nanos: 0 }),
         steps,
         ..WorkflowSpec::default()
     }

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 
 use mcp_proto::{
     Code,
-    scheduler::v1::{FireKind, FireOutcome, ListFiresRequest, ListSchedulesRequest, OverlapPolicy, Schedule, TaskState},
+    scheduler::v1::{
+        FireKind, FireOutcome, ListFiresRequest, ListSchedulesRequest, OverlapPolicy, Schedule, TaskState,
+    },
 };
 
 use super::{Book, HOURLY, all_tasks, every_second, idle, now_ms, task, time};

@@ -1,0 +1,121 @@
+//! Every route, immutable once built: which one a request takes.
+//!
+//! A request takes the route that comes first: the highest priority; then the most specific host (a name, then names
+//! below a longer one, then any); path (with a verb, then segment by segment: a text, then one segment, then the rest);
+//! then one that names methods, then more headers, then more query parameters; and at last the id in the alphabet. All
+//! routes are put into that order when the table is built, so that "first" is the smallest number.
+
+use std::sync::Arc;
+
+use super::{
+    compiled::CompiledRoute,
+    hosts::{Hosts, host_of},
+    paths::{Paths, Wanted},
+    predicate::Head,
+};
+
+/// Every route of one moment.
+#[derive(Debug)]
+pub(crate) struct RouteTable {
+    routes: Vec<Arc<CompiledRoute>>,
+    /// Places in `routes`, by their order for some host.
+    order: Vec<usize>,
+    hosts: Hosts<Tables>,
+    has_grpc: bool,
+    default: Arc<CompiledRoute>,
+}
+
+/// The routes of one host.
+#[derive(Debug, Default)]
+struct Tables {
+    /// By the path of the request.
+    http: Paths,
+    /// By the path of the gRPC method that the request calls, in whatever form.
+    grpc: Paths,
+}
+
+/// The route of a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found<'t> {
+    /// The route.
+    pub(crate) route: &'t Arc<CompiledRoute>,
+    /// Its place, below [`RouteTable::len`]; the default route's is just that.
+    pub(crate) place: usize,
+}
+
+impl Default for RouteTable {
+    fn default() -> Self {
+        Self::new(Vec::new(), Arc::new(CompiledRoute::default_route()))
+    }
+}
+
+impl RouteTable {
+    /// A table of these routes.
+    pub(crate) fn new(routes: Vec<Arc<CompiledRoute>>, default: Arc<CompiledRoute>) -> Self {
+        let mut entries: Vec<_> = routes
+            .iter()
+            .enumerate()
+            .flat_map(|(place, route)| route.hosts.iter().map(move |host| (route.rank(host), place)))
+            .collect();
+        entries.sort_by(|(a, at), (b, bt)| b.cmp(a).then_with(|| routes[*at].facts.id.cmp(&routes[*bt].facts.id)));
+        let mut hosts: Hosts<Tables> = Hosts::default();
+        let mut order = Vec::with_capacity(entries.len());
+        for (number, ((_, host, _, _), place)) in entries.into_iter().enumerate() {
+            let route = &routes[place];
+            let tables = hosts.get_mut(&host);
+            let paths = if route.is_grpc { &mut tables.grpc } else { &mut tables.http };
+            let number = u32::try_from(number).expect("there are far fewer routes and hosts");
+            paths.insert(&route.path, route.predicate.exact_header(), number);
+            order.push(place);
+        }
+        let has_grpc = routes.iter().any(|route| route.is_grpc);
+        Self { routes, order, hosts, has_grpc, default }
+    }
+
+    /// How many routes there are, the default one not counted.
+    pub(crate) fn len(&self) -> usize {
+        self.routes.len()
+    }
+
+    /// The route of requests that no other has.
+    pub(crate) fn default_route(&self) -> Found<'_> {
+        Found { route: &self.default, place: self.routes.len() }
+    }
+
+    /// True for the route of requests that no other has.
+    pub(crate) fn is_default(&self, found: Found<'_>) -> bool {
+        found.place == self.routes.len()
+    }
+
+    /// The route of a request. `rpc_path` tells the path of the gRPC method that it calls, if it calls one; it is only
+    /// asked when there are routes for methods.
+    pub(crate) fn find(&self, head: Head<'_>, rpc_path: impl FnOnce() -> Option<String>) -> Found<'_> {
+        let nothing = self.default_route();
+        if self.routes.is_empty() {
+            return nothing;
+        }
+        let Some(wanted) = Wanted::new(head.uri.path()) else {
+            return nothing;
+        };
+        let rpc_path = if self.has_grpc { rpc_path() } else { None };
+        let rpc_wanted = rpc_path.as_deref().and_then(Wanted::new);
+        let host = if self.hosts.is_any_only() { String::new() } else { host_of(head.uri, head.headers) };
+        let fits = |number: u32| self.at(number).1.predicate.accepts(head);
+        let mut best = None;
+        self.hosts.visit(&host, |tables| {
+            tables.http.find(&wanted, head.headers, &mut best, &fits);
+            if let Some(wanted) = &rpc_wanted {
+                tables.grpc.find(wanted, head.headers, &mut best, &fits);
+            }
+        });
+        best.map_or(nothing, |number| {
+            let (place, route) = self.at(number);
+            Found { route, place }
+        })
+    }
+
+    fn at(&self, number: u32) -> (usize, &Arc<CompiledRoute>) {
+        let place = self.order[number as usize];
+        (place, &self.routes[place])
+    }
+}

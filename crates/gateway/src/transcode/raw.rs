@@ -1,0 +1,34 @@
+//! `google.api.HttpBody`: content of any type instead of JSON.
+
+use bytes::Bytes;
+use http::HeaderValue;
+use prost_reflect::{DynamicMessage, MessageDescriptor, Value};
+
+/// Numbers of its fields, which every version of it has. Source: `google/api/httpbody.proto`.
+const CONTENT_TYPE: u32 = 1;
+const DATA: u32 = 2;
+
+/// What content is that does not say what it is.
+pub(crate) const UNKNOWN_TYPE: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+/// Content and its type as a message.
+pub(crate) fn message(kind: MessageDescriptor, content_type: &str, data: Bytes) -> DynamicMessage {
+    let mut message = DynamicMessage::new(kind);
+    // Those that an HttpBody of another shape has not are left out.
+    message.try_set_field_by_number(CONTENT_TYPE, Value::String(content_type.to_owned())).unwrap_or_default();
+    message.try_set_field_by_number(DATA, Value::Bytes(data)).unwrap_or_default();
+    message
+}
+
+/// The type and the content of a message.
+pub(crate) fn content(message: &DynamicMessage) -> (HeaderValue, Bytes) {
+    let content_type = match message.get_field_by_number(CONTENT_TYPE).as_deref() {
+        Some(Value::String(text)) if !text.is_empty() => HeaderValue::from_str(text).unwrap_or(UNKNOWN_TYPE),
+        _ => UNKNOWN_TYPE,
+    };
+    let data = match message.get_field_by_number(DATA).as_deref() {
+        Some(Value::Bytes(data)) => data.clone(),
+        _ => Bytes::new(),
+    };
+    (content_type, data)
+}
