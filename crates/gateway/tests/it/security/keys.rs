@@ -1,7 +1,10 @@
 //! API keys and roles.
 
-use http::Method;
-use mcp_proto::scheduler::v1::{ListTasksRequest, SubmitTaskRequest, TaskSpec, task_service_client::TaskServiceClient};
+use http::{Method, uri::PathAndQuery};
+use mcp_proto::{
+    gateway::v1::{ListKeysRequest, ListKeysResponse},
+    scheduler::v1::{ListTasksRequest, SubmitTaskRequest, TaskSpec, task_service_client::TaskServiceClient},
+};
 use serde_json::json;
 use testkit::eventually;
 
@@ -161,4 +164,34 @@ async fn a_key_of_one_namespace_reaches_nothing_else() {
     assert_eq!(refusal(&all).0, "PERMISSION_DENIED");
     let own = ListTasksRequest { namespace: "a".into(), ..ListTasksRequest::default() };
     assert!(client.list_tasks(bearing(own, &of_a)).await.is_ok());
+}
+
+#[tokio::test]
+async fn no_route_leads_around_the_roles() {
+    let cluster = Cluster::configured(closed(), &[]).await;
+    let (_, viewer) = make(&cluster, "viewer", &["viewer"]).await;
+    for (id, from, to) in
+        [("http", "/harmless", "/v1/keys"), ("grpc", "/acme.Books/List", "/mcp.gateway.v1.KeyService/ListKeys")]
+    {
+        let route = json!({"match": {"path": {"exact": from}}, "forward": {"rewrite": {"path": to}}}).to_string();
+        let answer = cluster.with_token(Method::PUT, &format!("/v1/routes/{id}"), BOOTSTRAP, &route).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    eventually(LIMIT, || async {
+        let answer = cluster.get_with("/harmless", BOOTSTRAP).await;
+        if answer.status == 200 { Ok(()) } else { Err(format!("{answer:?}")) }
+    })
+    .await;
+    assert_eq!(cluster.get_with("/harmless", &viewer).await.error(), "403 PERMISSION_DENIED");
+    assert_eq!(cluster.get_with("/harmless", "").await.error(), "401 UNAUTHENTICATED");
+    let list = async |token: &str| {
+        let mut client = tonic::client::Grpc::new(cluster.channel().await);
+        client.ready().await.unwrap();
+        let codec = tonic_prost::ProstCodec::<ListKeysRequest, ListKeysResponse>::default();
+        let path = PathAndQuery::from_static("/acme.Books/List");
+        client.unary(bearing(ListKeysRequest::default(), token), path, codec).await
+    };
+    assert_eq!(list(BOOTSTRAP).await.unwrap().into_inner().keys.len(), 1);
+    assert_eq!(refusal(&list(&viewer).await.unwrap_err()).0, "PERMISSION_DENIED");
+    assert_eq!(refusal(&list("").await.unwrap_err()).0, "UNAUTHENTICATED");
 }
