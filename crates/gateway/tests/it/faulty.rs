@@ -99,11 +99,9 @@ impl Faulty {
         });
         let (stop, serving) = (CancellationToken::new(), Arc::clone(&state));
         tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
+            // Also when it leaves: a connection that nobody accepts is reset with the call on it.
             loop {
-                let (stream, _) = tokio::select! {
-                    accepted = listener.accept() => accepted.unwrap(),
-                    () = serving.leave.cancelled() => return drop(listener),
-                };
+                let (stream, _) = listener.accept().await.unwrap();
                 tokio::spawn(serve(stream, streams_max, Arc::clone(&serving)));
             }
         }));
