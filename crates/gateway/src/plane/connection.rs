@@ -33,10 +33,6 @@ use crate::{
 /// CVE-2023-44487 ("rapid reset").
 const PENDING_RESETS_MAX: usize = 64;
 
-/// Calls that we reset because of what the caller sent; with more h2 closes the connection. Source: CVE-2025-8671
-/// ("made you reset").
-const OWN_RESETS_MAX: usize = 256;
-
 /// A connection on which the first bytes have come.
 struct Opened {
     http: Http,
@@ -134,7 +130,9 @@ async fn two(core: &Rc<Core>, stream: Rewound, caller: Caller, drain: &Cancellat
             .max_concurrent_streams(settings.streams_max)
             .max_header_list_size(settings.header_bytes_max)
             .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
-            .max_local_error_reset_streams(OWN_RESETS_MAX)
+            // h2 would count what comes late for a call that we have answered early, and close the connection of a caller
+            // who did nothing wrong. Who makes us reset calls (CVE-2025-8671) is told by `Resets`: they end unanswered.
+            .max_local_error_reset_streams(None)
             .keep_alive_interval(settings.ping_interval)
             .keep_alive_timeout(settings.ping_timeout)
             .serve_connection(TokioIo::new(stream), service)

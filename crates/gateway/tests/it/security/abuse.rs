@@ -221,6 +221,46 @@ async fn floods_of_frames_harm_nobody_else() {
     }
 }
 
+/// The next frame's type, flags and stream. Its payload is read and dropped.
+async fn next_frame(stream: &mut TcpStream) -> (u8, u8, u32) {
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.expect("the connection is open");
+    let len = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+    let mut payload = vec![0; usize::try_from(len).unwrap()];
+    stream.read_exact(&mut payload).await.expect("the connection is open");
+    (head[3], head[4], u32::from_be_bytes([head[5], head[6], head[7], head[8]]))
+}
+
+#[tokio::test]
+async fn who_is_refused_again_and_again_before_its_messages_came_keeps_its_connection() {
+    const DATA: u8 = 0;
+    const CALLS: u32 = 2_000;
+    let cluster = Cluster::configured(on_one_thread(), &[]).await;
+    let mut stream = TcpStream::connect(cluster.address).await.unwrap();
+    stream.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).await.unwrap();
+    // POST, http, the path, the content type. Source: RFC 7541, appendix A.
+    let block = [&[0x83, 0x86, 0x04, 6], &b"/x.Y/Z"[..], &[0x0f, 0x10, 16], b"application/grpc"].concat();
+    let told = async {
+        for call in 0..CALLS {
+            let id = 2 * call + 1;
+            stream.write_all(&frame(HEADERS, 4, id, &block)).await.unwrap();
+            while next_frame(&mut stream).await != (HEADERS, 5, id) {}
+        }
+        for call in 0..CALLS {
+            stream.write_all(&frame(DATA, 1, 2 * call + 1, &[0; 5])).await.unwrap();
+        }
+        stream.write_all(&frame(PING, 0, 0, &[0; 8])).await.unwrap();
+        loop {
+            let (kind, flags, _) = next_frame(&mut stream).await;
+            assert_ne!(kind, GOAWAY, "what came late is no reason to close the connection");
+            if (kind, flags) == (PING, 1) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(LIMIT, told).await.expect("answers in time");
+}
+
 #[tokio::test]
 async fn a_body_that_trickles_is_given_up() {
     let backend = Backend::start("one").await;
