@@ -1,7 +1,13 @@
 #!/bin/sh
-# Measures other task queues beside ours on this machine, in one run, and prints the ratios. `make bench-peers` calls it.
-# docs/benchmarks.md says what is measured and which environment variables there are. `run.sh ratios` prints the ratios of
-# the last run once more. Everything it installs (but Debian packages) and every file it writes goes below the folder that
+# Measures other task queues and other gateways beside ours on this machine, in one run, and prints the ratios. `make
+# bench-peers` calls it. docs/benchmarks.md says what is measured and which environment variables there are.
+#
+#   run.sh                   everything
+#   run.sh queues            only the task queues
+#   run.sh gateway [FIGURE]  only the gateways, and of them what has FIGURE in its name
+#   run.sh ratios            the ratios of the last run of the queues once more
+#
+# Everything it installs (but Debian packages) and every file it writes goes below the folder that
 # cargo builds in; whatever it starts it stops, however it ends.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -57,14 +63,31 @@ if [ "${1:-}" = ratios ]; then
   run python3 "$here/harness" ratios
   exit
 fi
+case ${1:-} in
+  "") parts="queues gateway" ;;
+  queues | gateway) parts=$1 ;;
+  *) say "there is no part \`$1\`: queues, gateway or ratios" && exit 64 ;;
+esac
 exec 9>"$build/lock"
 flock --nonblock 9 || { say "another run is using $build"; exit 1; }
 
 rm -rf "$results"/peers-data.* # of a run that was killed: nobody else holds the lock
-install_packages
+# shellcheck disable=SC2086 # a list of words
+install_packages $parts
 make_data_folder
-start_redis
-start_postgres
 PEERS_DATA=$data
 export PEERS_DATA
-run setpriv --pdeathsig TERM -- python3 "$here/harness" measure
+failed=0
+for part in $parts; do
+  case $part in
+    queues)
+      start_redis
+      start_postgres
+      run setpriv --pdeathsig TERM -- python3 "$here/harness" measure || failed=1
+      stop_servers # the gateways have the machine to themselves
+      ;;
+    # After the queues: their step writes the summary anew, this one joins it.
+    gateway) run setpriv --pdeathsig TERM -- python3 "$here/gateway" "${2:-}" || failed=1 ;;
+  esac
+done
+exit "$failed"

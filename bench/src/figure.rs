@@ -1,31 +1,13 @@
-//! A figure, its median over several runs, and where the figures go.
+//! The median of a figure over several runs, and where the figures go.
 
-use std::{collections::BTreeMap, fmt, fs, future::Future, path::Path};
+use std::{collections::BTreeMap, fs, future::Future, path::Path};
 
 use anyhow::Context;
+pub(crate) use gateway_bench::figures::Figure;
 use serde::Serialize;
 
 /// Where `make bench` leaves the figures.
 const SUMMARY: &str = "target/bench/summary.json";
-
-/// One measured number.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Figure {
-    /// What it is.
-    pub(crate) name: &'static str,
-    /// The number.
-    pub(crate) value: f64,
-    /// Its unit.
-    pub(crate) unit: &'static str,
-    /// What it holds for.
-    pub(crate) conditions: String,
-}
-
-impl fmt::Display for Figure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<24} {:>12.2} {:<6} {}", self.name, self.value, self.unit, self.conditions)
-    }
-}
 
 /// Runs a scenario several times and keeps the median of each of its figures, noting the lowest and highest.
 pub(crate) async fn median_of<Fut>(runs: usize, scenario: impl Fn() -> Fut) -> anyhow::Result<Vec<Figure>>

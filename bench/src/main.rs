@@ -1,8 +1,9 @@
-//! Figures of the whole system: throughput, latency and memory of no-op tasks.
+//! Figures of the whole system: throughput, latency and memory of no-op tasks, and those of the gateway alone.
 //!
 //! Everything runs on this machine: the services in one process (`mcp dev`), started anew for each figure, and here the
 //! load generator and a worker whose handler does nothing. Tasks go in through the gateway, and each is made durable
-//! (fsync) before it is acknowledged. The figures are printed and written to `target/bench/summary.json`.
+//! (fsync) before it is acknowledged. The gateway alone is measured by the crate `gateway-bench`, with processes of its
+//! own. The figures are printed and written to `target/bench/summary.json`.
 #![expect(clippy::print_stdout, reason = "the figures are the program's output")]
 
 mod figure;
@@ -38,13 +39,18 @@ async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let program = system::program(args.mcp)?;
     let mut summary = figure::Summary::default();
-    for scenario in scenarios::ALL {
-        if scenario.figures.iter().any(|name| name.contains(&args.filter)) {
-            for figure in figure::median_of(args.runs, || scenario.run(&program)).await? {
-                println!("{figure}");
-                summary.add(figure);
-            }
+    let is_wanted = |figures: &[&str]| figures.iter().any(|name| name.contains(&args.filter));
+    let mut add = |figures: Vec<figure::Figure>| {
+        for figure in figures {
+            println!("{figure}");
+            summary.add(figure);
         }
+    };
+    for scenario in scenarios::ALL.iter().filter(|scenario| is_wanted(scenario.figures)) {
+        add(figure::median_of(args.runs, || scenario.run(&program)).await?);
+    }
+    for figures in scenarios::gateway::ALL.iter().filter(|figures| is_wanted(figures)) {
+        add(figure::median_of(args.runs, || scenarios::gateway::measure(figures, &program)).await?);
     }
     summary.write()
 }

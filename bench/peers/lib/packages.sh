@@ -1,15 +1,23 @@
-# Debian packages that the peers need: Redis, PostgreSQL, Python's venv. Node is not among them: when the one in PATH is
+# Debian packages that the peers need: Redis, PostgreSQL, etcd, Python's venv. Node is not among them: when the one in PATH is
 # too old, the harness takes one from the Python registry. Sourced by run.sh.
 
 policy=/usr/sbin/policy-rc.d
 policy_is_ours=
 apt_seconds=900 # until an apt-get that does not end is given up
 
-# Installs what is missing, when it may; else says so, and the peers that need it are reported as unavailable.
+# install_packages PART...: installs what is missing, when it may; else says so, and the peers that need it are reported as
+# unavailable. The gateways are unpacked by their own harness and need nothing but Python here, and etcd for ours.
 install_packages() {
   missing=
-  command -v redis-server >/dev/null 2>&1 || missing="$missing redis-server"
-  [ -n "$(postgres_programs)" ] || missing="$missing postgresql"
+  case " $* " in
+    *" queues "*)
+      command -v redis-server >/dev/null 2>&1 || missing="$missing redis-server"
+      [ -n "$(postgres_programs)" ] || missing="$missing postgresql"
+      ;;
+  esac
+  case " $* " in
+    *" gateway "*) command -v etcd >/dev/null 2>&1 || missing="$missing etcd-server" ;;
+  esac
   command -v python3 >/dev/null 2>&1 || missing="$missing python3"
   python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
   [ -n "$missing" ] || return 0

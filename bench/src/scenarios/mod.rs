@@ -1,7 +1,10 @@
 //! The measurements.
 
 mod batches;
+mod codec;
 mod engine;
+mod frames;
+pub(crate) mod gateway;
 mod idle;
 mod latency;
 mod singles;
@@ -39,6 +42,7 @@ const fn on_fjall(figures: &'static [&'static str], run: fn(Setup) -> Figures) -
 /// All of them.
 pub(crate) const ALL: &[Scenario] = &[
     on_fjall(&["engine_tasks"], |_| Box::pin(engine::tasks())),
+    on_fjall(codec::FIGURES, |_| Box::pin(codec::frames())),
     on_fjall(&["e2e_batch_fjall"], |setup| Box::pin(batches::batches("e2e_batch_fjall", setup))),
     Scenario {
         figures: &["e2e_batch_postgres"],
@@ -55,5 +59,7 @@ pub(crate) const ALL: &[Scenario] = &[
         store: StoreKind::Postgres,
         run: |setup| Box::pin(takeover::takeover(setup)),
     },
+    on_fjall(&["frame_calls_vs_grpc"], |setup| Box::pin(frames::calls(setup))),
+    on_fjall(&["frame_idle_session"], |setup| Box::pin(frames::idle_sessions(setup))),
     on_fjall(&["idle_cpu", "idle_store_writes"], |setup| Box::pin(idle::idle(setup))),
 ];

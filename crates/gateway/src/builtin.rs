@@ -1,15 +1,27 @@
-//! What the gateway answers itself: probes, metrics, a welcome, and its own gRPC health and reflection.
+//! What the gateway answers itself: probes, metrics, a welcome, what is registered as an OpenAPI document and a page that
+//! shows it, and its own gRPC health and reflection.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use mcp_chassis::metrics::Format;
 use mcp_proto::{Code, Error};
 use serde_json::json;
+use tonic_reflection::pb::{v1::server_reflection_server as v1, v1alpha::server_reflection_server as v1alpha};
 use tower::Service as _;
 
 use crate::{
+    admin::{self, AdminPage},
     body::{Body, inbound::Inbound},
     core::{Core, Shared},
+    frames,
+    gate::Goal,
+    metrics::{self, Instruments},
+    openapi::page::File,
+    reflect::service::Reflection,
     reply,
+    security::principal::Principal,
 };
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -22,7 +34,7 @@ const OWN: [&str; 3] =
 const PLATFORM: &str = "/mcp.gateway.v1.";
 
 /// Paths of the same by HTTP/JSON, and everything below them.
-const PLATFORM_PATHS: [&str; 3] = ["/v1/routes", "/v1/policies", "/v1/keys"];
+const PLATFORM_PATHS: [&str; 4] = ["/v1/routes", "/v1/policies", "/v1/keys", "/v1/topics"];
 
 /// Health of every service that a descriptor set is known of, by tonic-health.
 pub(crate) type Reporter = tonic_health::server::HealthReporter;
@@ -40,8 +52,16 @@ pub(crate) enum Page {
     Started,
     /// `/metrics`: Prometheus' text format.
     Metrics,
-    /// `/admin/upstreams`: what each data-plane thread knows about the instances.
-    Upstreams,
+    /// `/mcp/ws`: the wire frame over WebSocket.
+    Frames,
+    /// Below `/admin`: what the gateway knows and does.
+    Admin(AdminPage),
+    /// `/openapi.json`: everything that is registered, as an OpenAPI document.
+    OpenApi,
+    /// `/docs` and below: the page that shows it.
+    Docs(File),
+    /// `/docs/`: the page is at `/docs`, and its files are named from there.
+    DocsFolder,
 }
 
 impl Page {
@@ -53,37 +73,67 @@ impl Page {
             "/readyz" => Self::Ready,
             "/startupz" => Self::Started,
             "/metrics" => Self::Metrics,
-            "/admin/upstreams" => Self::Upstreams,
-            _ => return None,
+            frames::listen::PATH => Self::Frames,
+            "/openapi.json" => Self::OpenApi,
+            "/docs" => Self::Docs(File::Page),
+            "/docs/" => Self::DocsFolder,
+            "/docs/docs.css" => Self::Docs(File::Style),
+            "/docs/docs.js" => Self::Docs(File::Script),
+            "/docs/schemas.js" => Self::Docs(File::Schemas),
+            "/docs/try.js" => Self::Docs(File::Try),
+            _ => Self::Admin(AdminPage::at(path)?),
         })
     }
 
-    /// True when it is for everybody.
-    pub(crate) fn is_open(self, open_metrics: bool) -> bool {
+    /// Who may have it.
+    pub(crate) fn goal(self, open_metrics: bool) -> Goal {
         match self {
-            Self::Live | Self::Ready | Self::Started => true,
-            Self::Metrics => open_metrics,
-            Self::Welcome | Self::Upstreams => false,
+            Self::Live | Self::Ready | Self::Started | Self::Frames => Goal::Open,
+            Self::Metrics if open_metrics => Goal::Open,
+            Self::Docs(_) | Self::DocsFolder => Goal::Everybody,
+            Self::OpenApi => Goal::Reader,
+            Self::Welcome | Self::Admin(_) | Self::Metrics => Goal::Known,
         }
     }
 }
 
 /// Answers a request for one of the gateway's own pages.
-pub(crate) async fn page(shared: &Shared, page: Page, method: &Method) -> Response<Body> {
-    if !matches!(*method, Method::GET | Method::HEAD) {
+///
+/// # Errors
+/// `PERMISSION_DENIED`; those of [`admin::answer`].
+pub(crate) async fn page<B>(
+    shared: &Shared,
+    page: Page,
+    request: &Request<B>,
+    principal: Option<&Principal>,
+) -> Result<Response<Body>, Error> {
+    let method = request.method();
+    if !matches!(page, Page::Admin(_)) && !matches!(*method, Method::GET | Method::HEAD) {
         let error = Error::new(Code::HttpMethodNotAllowed, format!("this path has no method {method}, only GET"));
         let mut response = reply::json_error(&error);
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return response;
+        return Ok(response);
     }
-    match page {
+    Ok(match page {
         Page::Welcome => welcome(shared),
         Page::Live => probe(true, "alive", ""),
         Page::Ready => probe(shared.state.is_ready(), "ready", "not ready"),
         Page::Started => probe(shared.state.is_started(), "started", "starting"),
-        Page::Metrics => metrics(shared).await,
-        Page::Upstreams => upstreams(shared).await,
-    }
+        Page::Metrics => scrape(shared, request.headers().get(header::ACCEPT)).await,
+        // It is opened where the connection is known.
+        Page::Frames => reply::json_error(&Error::new(Code::PathNotFound, "a WebSocket is opened here")),
+        Page::Admin(page) => admin::answer(shared, page, request, principal).await?,
+        Page::OpenApi => shared.document.get().await?.answer(request.headers()),
+        Page::Docs(file) => file.answer(request.headers()),
+        Page::DocsFolder => to_docs(),
+    })
+}
+
+fn to_docs() -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    response.headers_mut().insert(header::LOCATION, HeaderValue::from_static("../docs"));
+    response
 }
 
 fn probe(holds: bool, yes: &'static str, no: &'static str) -> Response<Body> {
@@ -100,59 +150,36 @@ fn welcome(shared: &Shared) -> Response<Body> {
         "ready": shared.state.is_ready(),
         "grpc": { "services": services, "reflection": true },
         "http": { "tasks": "/v1/tasks", "services": "/v1/services" },
-        "descriptors": descriptors(shared),
+        "documentation": { "page": "/docs", "openapi": "/openapi.json" },
+        "descriptors": admin::descriptors(shared),
         "probes": ["/livez", "/readyz", "/startupz"],
         "metrics": "/metrics",
+        "admin": "/admin",
     });
     reply::json(StatusCode::OK, format!("{text:#}\n").into())
-}
-
-/// Every thread is asked; each knows its own calls.
-async fn upstreams(shared: &Shared) -> Response<Body> {
-    let text = json!({ "threads": shared.inspector.views().await });
-    reply::json(StatusCode::OK, format!("{text:#}\n").into())
-}
-
-/// What came of asking services for their descriptors.
-fn descriptors(shared: &Shared) -> Vec<serde_json::Value> {
-    let views = shared.descriptors.view().into_iter().map(|view| {
-        json!({
-            "service": view.key.service,
-            "version": view.key.version,
-            "instances": view.instances,
-            "services": view.services,
-            "digest": view.digest.map(|digest| format!("{digest:016x}")),
-            "failures": view.failures,
-            "error": view.error,
-        })
-    });
-    views.collect()
 }
 
 /// Gathering takes a while, so it runs on the control plane.
-async fn metrics(shared: &Shared) -> Response<Body> {
-    match shared.control.spawn_blocking(mcp_chassis::metrics::text).await {
-        Ok(text) => reply::body(StatusCode::OK, HeaderValue::from_static(mcp_chassis::metrics::TEXT_TYPE), text),
+async fn scrape(shared: &Shared, accept: Option<&HeaderValue>) -> Response<Body> {
+    let format = Format::accepted(accept);
+    let (sheets, lost) = (Arc::clone(&shared.instruments.sheets), shared.access_log.lost());
+    let gather = move || {
+        mcp_chassis::metrics::expose(format, &Instruments::ON_SHEETS, |page| metrics::write(&sheets, lost, page))
+    };
+    match shared.control.spawn_blocking(gather).await {
+        Ok(text) => reply::body(StatusCode::OK, HeaderValue::from_static(format.content_type()), text),
         Err(panic) => reply::json_error(&Error::internal(panic)),
     }
 }
 
 /// The gateway's own gRPC services, and the handle by which it says whether it is healthy.
-///
-/// # Errors
-/// A descriptor set cannot be decoded: a fault of the program.
-pub(crate) fn own_services() -> Result<(Reporter, tonic::service::Routes), tonic_reflection::server::Error> {
+pub(crate) fn own_services(reflection: &Reflection) -> (Reporter, tonic::service::Routes) {
     let (reporter, health) = tonic_health::server::health_reporter();
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(mcp_proto::FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
     let routes = tonic::service::Routes::new(health)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
+        .add_service(v1::ServerReflectionServer::new(reflection.clone()))
+        .add_service(v1alpha::ServerReflectionServer::new(reflection.clone()))
         .prepare();
-    Ok((reporter, routes))
+    (reporter, routes)
 }
 
 /// True when a gRPC path leads to the gateway's health, which is for everybody.

@@ -1,8 +1,6 @@
-//! The record of one call: whatever way it ends, it is counted once, its span is closed, and it may be logged.
+//! One call of a method: whatever way it ends, it is counted once.
 
-use std::{net::SocketAddr, rc::Rc, time::Instant};
-
-use tracing::Span;
+use std::{rc::Rc, time::Instant};
 
 use crate::{
     metrics::{Method, Methods, Protocol, Raised},
@@ -18,21 +16,9 @@ pub(crate) struct Call {
     protocol: Protocol,
     started: Instant,
     identity: Identity,
-    log: Option<LogFields>,
     narrow: Option<Narrow>,
     finished: bool,
     _in_flight: Raised,
-}
-
-/// What the access log has besides.
-#[derive(Debug)]
-pub(crate) struct LogFields {
-    /// HTTP method.
-    pub(crate) method: http::Method,
-    /// Path without the query, which may hold what should not be logged.
-    pub(crate) path: String,
-    /// The caller.
-    pub(crate) peer: SocketAddr,
 }
 
 impl Call {
@@ -42,11 +28,14 @@ impl Call {
         method: Rc<Method>,
         protocol: Protocol,
         identity: Identity,
-        (log, narrow): (Option<LogFields>, Option<Narrow>),
+        narrow: Option<Narrow>,
         in_flight: Raised,
     ) -> Self {
         let started = Instant::now();
-        Self { methods, method, protocol, started, identity, log, narrow, finished: false, _in_flight: in_flight }
+        if let Some(record) = identity.record() {
+            record.came_by(protocol);
+        }
+        Self { methods, method, protocol, started, identity, narrow, finished: false, _in_flight: in_flight }
     }
 
     /// The method that is called.
@@ -65,35 +54,15 @@ impl Call {
         &self.identity
     }
 
-    /// The call's span.
-    pub(crate) fn span(&self) -> &Span {
-        &self.identity.span
-    }
-
     /// Ends the record. Only the first end counts.
     pub(crate) fn finish(&mut self, code: tonic::Code) {
         if std::mem::replace(&mut self.finished, true) {
             return;
         }
-        let duration = self.started.elapsed();
-        self.methods.record(&self.method, self.protocol, code, duration);
-        let span = self.span();
-        span.record("rpc.grpc.status_code", code as i32);
-        if is_server_fault(code) {
-            span.record("otel.status_code", "ERROR");
-        }
-        if let Some(log) = &self.log {
-            tracing::info!(
-                target: "access",
-                parent: span,
-                protocol = self.protocol.name(),
-                method = log.method.as_str(),
-                path = log.path,
-                peer = %log.peer,
-                code = mcp_chassis::metrics::code_name(code),
-                duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
-                "call"
-            );
+        let ended = (self.protocol, code);
+        self.methods.record(&self.method, ended, self.started.elapsed(), self.identity.mark());
+        if let Some(record) = self.identity.record() {
+            record.ended(code);
         }
     }
 }
@@ -102,18 +71,4 @@ impl Drop for Call {
     fn drop(&mut self) {
         self.finish(tonic::Code::Cancelled);
     }
-}
-
-/// Statuses that are the server's fault. Source: OpenTelemetry semantic conventions for gRPC, server spans.
-fn is_server_fault(code: tonic::Code) -> bool {
-    use tonic::Code;
-    matches!(
-        code,
-        Code::Unknown
-            | Code::DeadlineExceeded
-            | Code::Unimplemented
-            | Code::Internal
-            | Code::Unavailable
-            | Code::DataLoss
-    )
 }

@@ -1,12 +1,14 @@
 //! The gateway's settings.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use mcp_chassis::{CoordSettings, ServiceConfig, ServiceSettings, TelemetrySettings, settings};
 use serde::{Deserialize, Serialize};
 
 use crate::upstream::policy::Policy;
 pub use crate::{
+    forwarded::settings::{Family, ForwardedSettings, Network},
+    frames::settings::{DEFAULT_PORT as FRAME_PORT, FrameSettings},
     limits::settings::{By, LimitSettings, RateLimit},
     security::{
         Grants,
@@ -77,12 +79,17 @@ pub struct GatewaySettings {
     /// Threads that serve calls, 1 to 256. Each has connections of its own, to callers and to instances.
     /// 0 means one for each core.
     pub data_plane_threads: usize,
-    /// True: one line for each call under the log target `access`, level INFO. Off by default: at tens of
-    /// thousands of calls a second it costs more than the calls.
+    /// True: one line of JSON for each request. Can be changed while the gateway runs, at `/admin/access-log`.
     pub access_log: bool,
-    /// How long the port stays open after readiness turned false, so that load balancers notice first.
+    /// The file that the lines are added to; without it, standard output.
+    pub access_log_file: Option<PathBuf>,
+    /// How long the port stays open after readiness turned false, so that load balancers notice first. Answers by
+    /// HTTP/1.1 say `connection: close` from its beginning on.
     #[serde(with = "humantime_serde")]
     pub drain_delay: Duration,
+    /// How long an HTTP/1.1 connection without a call stays open after that, for a call that is on its way.
+    #[serde(with = "humantime_serde")]
+    pub drain_linger: Duration,
     /// What callers may do.
     pub downstream: DownstreamSettings,
     /// How instances are called.
@@ -91,10 +98,14 @@ pub struct GatewaySettings {
     pub policy: Policy,
     /// HTTP/JSON in front of gRPC.
     pub json: JsonSettings,
+    /// What instances are told about callers.
+    pub forwarded: ForwardedSettings,
     /// Who may call.
     pub security: SecuritySettings,
     /// How often.
     pub limits: LimitSettings,
+    /// The wire frame.
+    pub frames: FrameSettings,
 }
 
 impl Default for GatewaySettings {
@@ -102,13 +113,17 @@ impl Default for GatewaySettings {
         Self {
             data_plane_threads: 0,
             access_log: false,
+            access_log_file: None,
             drain_delay: Duration::ZERO,
+            drain_linger: Duration::from_secs(1),
             downstream: DownstreamSettings::default(),
             upstream: UpstreamSettings::default(),
             policy: Policy::default(),
             json: JsonSettings::default(),
+            forwarded: ForwardedSettings::default(),
             security: SecuritySettings::default(),
             limits: LimitSettings::default(),
+            frames: FrameSettings::default(),
         }
     }
 }
@@ -186,7 +201,8 @@ pub struct UpstreamSettings {
     pub backoff_max: Duration,
     /// Connections from one data-plane thread to one instance.
     pub connections_max: usize,
-    /// Calls on one of them before the next one is opened. 200 is what most servers allow.
+    /// Calls on one of them before the next one is opened. Servers built on h2 close a connection on which more than 100
+    /// small messages wait to be read, however many calls they allow.
     pub streams_max: usize,
     /// How often a silent connection is pinged.
     #[serde(with = "humantime_serde")]
@@ -206,7 +222,7 @@ impl Default for UpstreamSettings {
             backoff_min: Duration::from_millis(50),
             backoff_max: Duration::from_secs(1),
             connections_max: 32,
-            streams_max: 200,
+            streams_max: 100,
             ping_interval: Duration::from_secs(20),
             ping_timeout: Duration::from_secs(10),
             repeat_bytes_max: 32 * 1024 * 1024,
@@ -302,7 +318,9 @@ impl GatewaySettings {
                 format!("is {}, less than `json.body_bytes_max`, {}", json.buffer_bytes_max, json.body_bytes_max);
             return Err(("json.buffer_bytes_max", reason));
         }
+        self.forwarded.check()?;
         self.security.check()?;
+        self.frames.check()?;
         self.limits.check()
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    net::SocketAddr,
     rc::Rc,
     sync::{
         Arc,
@@ -11,25 +10,30 @@ use std::{
     time::Duration,
 };
 
-use http::Method;
 use mcp_proto::{Code, Error};
 use tokio::runtime::Handle;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    call::{Call, LogFields},
+    access_log::AccessLog,
+    call::Call,
     config::GatewaySettings,
+    connections::Connections,
     descriptors::{
+        derived::Derived,
         follow::Descriptors,
         local::{Held, Local},
     },
+    frames::{LocalFrames, SharedFrames},
     limits::limiter::Limiter,
     metrics::{Instruments, Level, Protocol},
     onion::composed::Composed,
+    openapi::content::Content,
     platform::Platform,
-    routes::table::RouteTable,
+    record::Ledger,
+    routes::{follow::Routes, table::RouteTable},
     security::{authorize, cache::TokenCache, principal::Principal, start::Security},
-    trace::Identity,
+    trace::{Identity, Tracing},
     upstream::{Inspector, Surroundings, Upstreams},
 };
 
@@ -43,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) settings: GatewaySettings,
     /// What is known of services by their descriptors.
     pub(crate) descriptors: Descriptors,
+    /// What is registered, as an OpenAPI document.
+    pub(crate) document: Derived<Content>,
     /// What is counted.
     pub(crate) instruments: Instruments,
     /// Where the gateway is in its life.
@@ -59,8 +65,16 @@ pub(crate) struct Shared {
     pub(crate) started: std::time::Instant,
     /// The gateway's own services.
     pub(crate) platform: Platform,
+    /// The sessions of the wire frame.
+    pub(crate) frames: SharedFrames,
     /// The control plane's runtime, for work that would hold up calls.
     pub(crate) control: Handle,
+    /// The routes that are in force.
+    pub(crate) routes: Routes,
+    /// Where requests are logged.
+    pub(crate) access_log: Arc<AccessLog>,
+    /// Share of the traces that begin here and are recorded, and whether anybody takes them.
+    pub(crate) traces: (f64, bool),
 }
 
 /// Where the gateway is in its life.
@@ -86,9 +100,14 @@ impl State {
         self.synced.load(Ordering::Acquire)
     }
 
+    /// True once the gateway is stopping.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
     /// True while calls are welcome.
     pub(crate) fn is_ready(&self) -> bool {
-        self.is_started() && !self.draining.load(Ordering::Acquire)
+        self.is_started() && !self.is_draining()
     }
 }
 
@@ -101,10 +120,20 @@ pub(crate) struct Core {
     pub(crate) upstreams: Upstreams,
     /// WebSockets that are open.
     pub(crate) sessions: TaskTracker,
+    /// Cancelled when the port has closed: what need not last should end.
+    pub(crate) leaving: CancellationToken,
     /// The gateway's own gRPC services: health and reflection.
     pub(crate) own: tonic::service::Routes,
+    /// What its sessions of the wire frame share.
+    pub(crate) frames: LocalFrames,
     /// Tokens that it has checked.
     pub(crate) tokens: TokenCache,
+    /// Which traces it records.
+    pub(crate) tracing: Rc<Tracing>,
+    /// Where it tells of requests.
+    pub(crate) ledger: Rc<Ledger>,
+    /// Callers' connections.
+    pub(crate) connections: Connections,
     descriptors: Rc<Local>,
     routes: RefCell<Rc<Composed>>,
     calls: Arc<Level>,
@@ -113,22 +142,34 @@ pub(crate) struct Core {
 
 impl Core {
     /// The state of thread number `index`.
-    pub(crate) fn new(shared: Arc<Shared>, own: tonic::service::Routes, index: usize) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        own: tonic::service::Routes,
+        index: usize,
+        drain: CancellationToken,
+    ) -> Self {
+        let instruments = shared.instruments.of_thread(index);
+        let ledger = Ledger { sheet: Arc::clone(&instruments.sheet), access_log: Arc::clone(&shared.access_log) };
         let surroundings = Surroundings {
             settings: Rc::new(shared.settings.upstream.clone()),
-            instruments: shared.instruments.clone(),
+            instruments: instruments.clone(),
             zone: shared.zone.as_str().into(),
         };
-        let descriptors = Rc::new(Local::new(shared.descriptors.newest.clone(), shared.instruments.clone()));
+        let descriptors = Rc::new(Local::new(shared.descriptors.newest.clone(), instruments));
         let described: Rc<Local> = Rc::clone(&descriptors);
         Self {
             upstreams: Upstreams::new(surroundings, shared.settings.policy.clone(), described),
             descriptors,
             routes: RefCell::new(Rc::new(Composed::new(Arc::default()))),
             sessions: TaskTracker::new(),
+            leaving: CancellationToken::new(),
             calls: Arc::clone(&shared.instruments.calls[index]),
             buffered: Cell::new(0),
+            frames: LocalFrames::new(&shared.settings.frames, drain),
             tokens: TokenCache::default(),
+            tracing: Rc::new(Tracing::new(shared.traces.0, shared.traces.1)),
+            ledger: Rc::new(ledger),
+            connections: Connections::default(),
             own,
             shared,
         }
@@ -146,6 +187,7 @@ impl Core {
 
     /// Puts other routes in the place of those of now.
     pub(crate) fn set_routes(&self, table: Arc<RouteTable>) {
+        self.ledger.sheet.forget_routes(table.len(), || table.ids().collect());
         self.routes.replace(Rc::new(Composed::new(table)));
     }
 
@@ -159,25 +201,21 @@ impl Core {
         protocol: Protocol,
         rpc_path: &str,
         identity: Identity,
-        http: (&Method, &str),
-        (peer, principal): (SocketAddr, Option<&Principal>),
+        principal: Option<&Principal>,
     ) -> Result<Call, Error> {
+        let refused = |error: &Error| identity.refused(error.code().grpc());
         let narrow = authorize::authorize(principal, rpc_path)
-            .inspect_err(|error| self.shared.instruments.request_refused(error.code().name()))?;
+            .inspect_err(|error| self.shared.instruments.request_refused(error.code().name()))
+            .inspect_err(refused)?;
         let calls_max = i64::try_from(self.shared.settings.downstream.calls_max).unwrap_or(i64::MAX);
         if self.calls.get() >= calls_max {
-            return Err(
-                Error::new(Code::Overloaded, "the gateway has as many calls as it takes").with_retry_after(RETRY_AFTER)
-            );
+            let error = Error::new(Code::Overloaded, "the gateway has as many calls as it takes");
+            refused(&error);
+            return Err(error.with_retry_after(RETRY_AFTER));
         }
-        let log = self.shared.settings.access_log.then(|| LogFields {
-            method: http.0.clone(),
-            path: http.1.to_owned(),
-            peer,
-        });
         let methods = Rc::clone(&self.descriptors().methods);
         let method = methods.get(rpc_path);
-        Ok(Call::begin(methods, method, protocol, identity, (log, narrow), self.calls.raise()))
+        Ok(Call::begin(methods, method, protocol, identity, narrow, self.calls.raise()))
     }
 
     /// Room for so many more bytes of a request's body.

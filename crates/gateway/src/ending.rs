@@ -25,34 +25,29 @@ pub(crate) enum Break {
 
 impl Break {
     /// What an HTTP/2 error says about the call.
-    pub(crate) fn of(error: &hyper::Error) -> Self {
-        match h2_cause(error) {
+    pub(crate) fn of(error: &h2::Error) -> Self {
+        match error.reason() {
             // After a GOAWAY only those streams fail that the instance has not looked at.
-            Some(error) if error.is_remote() && error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR) => {
-                Self::GoneAway
-            }
-            Some(error) if error.reason() == Some(h2::Reason::REFUSED_STREAM) => Self::Refused,
+            Some(h2::Reason::NO_ERROR) if error.is_remote() && error.is_go_away() => Self::GoneAway,
+            Some(h2::Reason::REFUSED_STREAM) => Self::Refused,
             _ => Self::Broken,
         }
     }
 }
 
-fn h2_cause(error: &hyper::Error) -> Option<&h2::Error> {
-    let error: &(dyn StdError + 'static) = error;
+/// What HTTP/2 says, among the causes of an error.
+pub(crate) fn h2_cause<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e h2::Error> {
     std::iter::successors(Some(error), |error| (*error).source()).find_map(|error| error.downcast_ref::<h2::Error>())
 }
 
 /// The error for a call that was sent and broke: `UNAVAILABLE` when the instance certainly did nothing with it,
 /// `UPSTREAM_FAILED` when that is not known.
-pub(crate) fn failure(error: &hyper::Error) -> Error {
+pub(crate) fn failure(error: &h2::Error) -> Error {
     match Break::of(error) {
         Break::GoneAway | Break::Refused => {
             Error::new(Code::Unavailable, "the instance refused the call: it is stopping, or has too many")
         }
-        Break::Broken => {
-            let cause = h2_cause(error).map_or_else(|| error.to_string(), ToString::to_string);
-            Error::new(Code::UpstreamFailed, format!("the instance broke off the call: {cause}"))
-        }
+        Break::Broken => Error::new(Code::UpstreamFailed, format!("the instance broke off the call: {error}")),
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{
     caller::Caller,
     config::RateLimit,
     core::{Buffered, Core},
-    ending,
+    ending, forwarded,
     headers::{PASSWORD, PRINCIPAL},
     limits::{
         fields,
@@ -36,7 +36,7 @@ use crate::{
     routes::facts::RouteFacts,
     security::{
         authenticator::API_KEY,
-        authorize::{Narrow, Subject},
+        authorize::{self, Narrow, Subject},
         principal::{Principal, Proof},
     },
     trace::Identity,
@@ -63,23 +63,30 @@ const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 pub(crate) enum Goal {
     /// Something for everybody: a probe.
     Open,
-    /// Anything else: a call, a page about the gateway, reflection, a path that is not there.
+    /// Something for everybody whose credentials may be asked for: it comes by TLS where the port speaks TLS, and not more
+    /// often than an address may.
+    Everybody,
+    /// A route that is for everybody: who can be known is.
+    Public,
+    /// To see what is registered: reflection, the OpenAPI document. For whoever may read something, somewhere.
+    Reader,
+    /// Anything else: a call, a page about the gateway, a path that is not there.
     Known,
 }
 
 /// Lets a request pass, or not; how the caller stands is told either way, for [`fields::add`]. Headers that only we may set
-/// are removed, the key of a caller too.
+/// are removed, the key of a caller too. `is_copy`: their caller has not sent it, so it counts against no limit.
 ///
 /// # Errors
-/// `HEADERS_TOO_LARGE`, `TLS_REQUIRED`, `RATE_LIMITED`, `UNAUTHENTICATED`.
+/// `HEADERS_TOO_LARGE`, `TLS_REQUIRED`, `RATE_LIMITED`, `UNAUTHENTICATED`; `PERMISSION_DENIED` for [`Goal::Reader`].
 pub(crate) async fn pass<B>(
     core: &Core,
     request: &mut Request<B>,
     caller: &Caller,
-    goal: Goal,
+    (goal, is_copy): (Goal, bool),
 ) -> (Vec<Decision>, Result<(), Error>) {
     let mut decisions = Vec::new();
-    let result = decide(core, request, caller, goal, &mut decisions).await;
+    let result = decide(core, request, caller, (goal, is_copy), &mut decisions).await;
     if let Err(error) = &result {
         core.shared.instruments.request_refused(error.code().name());
     }
@@ -90,13 +97,13 @@ async fn decide<B>(
     core: &Core,
     request: &mut Request<B>,
     caller: &Caller,
-    goal: Goal,
+    (goal, is_copy): (Goal, bool),
     decisions: &mut Vec<Decision>,
 ) -> Result<(), Error> {
     let settings = &core.shared.settings;
     let headers = request.headers_mut();
     let count_max = settings.downstream.header_count_max;
-    if headers.len() > count_max {
+    if headers.len() > count_max + forwarded::ADDED_MAX {
         let text = format!("the request has {} headers, the limit is {count_max}", headers.len());
         return Err(Error::new(Code::HeadersTooLarge, text));
     }
@@ -109,11 +116,27 @@ async fn decide<B>(
         return Err(Error::new(Code::TlsRequired, "this port speaks TLS: call it by `https://`"));
     }
     // Whoever comes with bad credentials is limited too, so addresses come before identities.
-    limit(core, caller, None, decisions)?;
+    if !is_copy {
+        limit(core, caller, None, decisions)?;
+    }
+    if goal == Goal::Everybody {
+        return Ok(());
+    }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let authenticator = &core.shared.security.authenticator;
-    let principal = authenticator.authenticate(headers, caller.certificate.as_deref(), &core.tokens, now).await?;
-    limit(core, caller, Some(&principal), decisions)?;
+    let certificate = caller.certificate.as_deref();
+    let principal = match goal {
+        Goal::Public => authenticator.welcome(headers, certificate, &core.tokens, now).await?,
+        Goal::Open | Goal::Everybody | Goal::Reader | Goal::Known => {
+            authenticator.authenticate(headers, certificate, &core.tokens, now).await?
+        }
+    };
+    if !is_copy {
+        limit(core, caller, Some(&principal), decisions)?;
+    }
+    if goal == Goal::Reader {
+        authorize::may_see_services(&principal)?;
+    }
     introduce(headers, &principal);
     request.extensions_mut().insert(principal);
     Ok(())
@@ -138,28 +161,32 @@ fn limit(
     fields::refusal(decisions).map_or(Ok(()), Err)
 }
 
-/// Takes a token under each limit of a route, once the request has passed.
+/// Asks whether the caller may take a route, and takes a token under each of its limits, once the request has passed.
 ///
 /// # Errors
-/// `RATE_LIMITED`.
-pub(crate) fn limit_route(
+/// `PERMISSION_DENIED`, `RATE_LIMITED`.
+pub(crate) fn enter_route(
     core: &Core,
-    caller: &Caller,
+    (caller, is_copy): (&Caller, bool),
     principal: Option<&Principal>,
     route: &RouteFacts,
     decisions: &mut Vec<Decision>,
 ) -> Result<(), Error> {
-    if route.rate_limits.is_empty() {
+    let refused = |error: Error| {
+        core.shared.instruments.request_refused(error.code().name());
+        Err(error)
+    };
+    if let Err(error) = route.access.check(principal) {
+        return refused(error);
+    }
+    if route.rate_limits.is_empty() || is_copy {
         return Ok(());
     }
     let now = core.shared.started.elapsed();
     let name = principal.map_or("", |principal| &principal.name);
     let of = limiter::Caller { address: caller.address.ip(), principal: name, route: &route.id };
     decisions.extend(route.rate_limits.iter().map(|rule| core.shared.limiter.check(rule, &route.id, of, now)));
-    fields::refusal(decisions).map_or(Ok(()), |error| {
-        core.shared.instruments.request_refused(error.code().name());
-        Err(error)
-    })
+    fields::refusal(decisions).map_or(Ok(()), refused)
 }
 
 /// Tells the service behind who calls. Our own keys stay here; a token may be for the service too.

@@ -5,17 +5,24 @@
 //! `pipeline`: it gets its place in a trace, finds its route (`routes`) and goes through that route's layers (`onion`).
 //! Inside of them it passes `gate`: who calls (`security`), and how often (`limits`). Then it is gRPC, passed on without
 //! being decoded (`proxy`), or made a gRPC call: HTTP/JSON (`transcode`), WebSocket (`websocket`) or gRPC-Web
-//! (`grpc_web`), by what its service tells of itself (`descriptors`). `upstream` knows the instances, balances between
-//! them and decides what is tried again. `builtin` are pages about the gateway, `platform` its own services.
+//! (`grpc_web`), by what its service tells of itself (`descriptors`). Sessions of the wire frame (`frames`) make their
+//! requests gRPC ones, which go the same way. `upstream` knows the instances, balances between them and decides what is
+//! tried again. `builtin` are pages about the gateway, `admin` those for who runs it, `platform` its own services. A
+//! request's identity (`trace`) carries its `record`, which is counted (`metrics`) and logged (`access_log`) once, when
+//! everything about the request has ended.
+//! `openapi` and `reflect` show what is registered.
 //!
 //! Deadlines, cancellation, metadata, trailers and trace context cross the gateway in both directions. Whatever fails
 //! here is an entry of the error catalogue, on gRPC and on HTTP.
 
+mod access_log;
+mod admin;
 mod body;
 mod builtin;
 mod call;
 mod caller;
 pub mod config;
+mod connections;
 mod control;
 mod core;
 mod deadline;
@@ -24,16 +31,24 @@ mod ending;
 mod exchange;
 mod flow;
 mod form;
+mod forwarded;
+mod frames;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod gate;
 mod grpc_web;
 mod headers;
 mod limits;
 mod metrics;
 mod onion;
+mod onward;
+mod openapi;
 mod pipeline;
 mod plane;
 mod platform;
 mod proxy;
+mod record;
+mod reflect;
 mod reply;
 mod routes;
 mod safe;

@@ -9,14 +9,16 @@ use hyper::body::Incoming;
 use mcp_proto::{Code, Error};
 
 use crate::{
-    body::{Body, inbound::Inbound},
+    body::{Body, inbound::Inbound, recorded::Recorded},
     builtin::{self, Page},
-    caller::Caller,
+    caller::{Caller, Spoken},
     core::Core,
     exchange::{Context, Exchange},
+    forwarded, frames,
     gate::{self, Goal},
     grpc_web, headers,
     limits::{fields, limiter::Decision},
+    metrics::Protocol,
     onion::{
         form::Form,
         plan::Site,
@@ -56,35 +58,59 @@ impl Kind {
             () => Self::Json,
         }
     }
+
+    /// How it is counted until it calls a method.
+    fn protocol(self) -> Protocol {
+        match self {
+            Self::Own | Self::Grpc => Protocol::Grpc,
+            Self::GrpcWeb => Protocol::Web,
+            Self::Socket => Protocol::Socket,
+            Self::Json => Protocol::Http,
+        }
+    }
 }
 
-/// Answers a request. Every outcome is an answer, a panic too.
-pub(crate) async fn handle(core: Rc<Core>, request: Request<Incoming>, caller: Rc<Caller>) -> Response<Body> {
-    let path = request.uri().path();
-    let page = Page::at(path);
+/// Answers a request from a connection of HTTP. Every outcome is an answer, a panic too.
+pub(crate) async fn handle(core: Rc<Core>, request: Request<Incoming>, caller: Rc<Caller>) -> Response<Recorded> {
+    answer(core, request.map(Inbound::Wire), caller).await
+}
+
+/// The same of any request, also one that the gateway has made of something else.
+pub(crate) async fn answer(core: Rc<Core>, mut request: Request<Inbound>, caller: Rc<Caller>) -> Response<Recorded> {
+    caller.activity.requests.set(caller.activity.requests.get() + 1);
+    let caller = forwarded::receive(&core.shared.settings.forwarded, &mut request, caller);
+    let (page, kind) = (Page::at(request.uri().path()), Kind::of(&request));
     // Probes come all the time and lead nowhere: a span each would bury the rest.
-    let identity = if page.is_some() || matches!(Kind::of(&request), Kind::Own) {
+    let is_quiet = page.is_some_and(|page| page != Page::Welcome) || matches!(kind, Kind::Own);
+    let is_frame = caller.activity.protocol.get() == Spoken::Frames;
+    let protocol = if is_frame { Protocol::Frame } else { kind.protocol() };
+    let identity = if is_quiet {
         Identity::quiet(request.headers())
     } else {
-        Identity::begin(request.method(), path, request.headers())
+        Identity::begin((&core.tracing, &core.ledger), &request, &caller, protocol)
     };
-    let (span, trace_id, form) = (identity.span.clone(), identity.trace_id(), Form::of(request.headers()));
-    let answer = AssertUnwindSafe(routed(&core, request, page, (caller, identity)));
+    let form = Form::of(request.headers());
+    let answer = AssertUnwindSafe(routed(&core, request, page, (caller, identity.clone())));
     let answer = answer.catch_unwind().await.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        tracing::error!(parent: &span, panic = text.unwrap_or("not a text"), "a request panicked");
+        tracing::error!(trace_id = %identity, panic = text.unwrap_or("not a text"), "a request panicked");
         Err(Error::new(Code::Internal, "internal error").into())
     });
-    let mut response = answer.unwrap_or_else(|refusal| form.refused(refusal));
-    span.record("http.response.status_code", response.status().as_u16());
-    response.headers_mut().insert(headers::X_TRACE_ID, trace_id);
-    response
+    let mut response = answer.unwrap_or_else(|refusal| {
+        identity.refused(refusal.error().code().grpc());
+        form.refused(refusal)
+    });
+    if let Some(record) = identity.record() {
+        record.answered(response.status().as_u16());
+    }
+    response.headers_mut().insert(headers::X_TRACE_ID, identity.trace_id());
+    response.map(|body| Recorded::new(body, identity))
 }
 
 /// Finds the route of a request, and answers by it. No route has the gateway's own pages, but for the welcome.
 async fn routed(
     core: &Rc<Core>,
-    request: Request<Incoming>,
+    request: Request<Inbound>,
     page: Option<Page>,
     (caller, identity): (Rc<Caller>, Identity),
 ) -> Answer {
@@ -102,7 +128,7 @@ async fn routed(
     }
     let here = routes.here(found, || Site { inside: inside(core) });
     let (context, layers) = (Context::new(caller, identity, Rc::clone(&here.taken)), here.layers.clone());
-    let exchange = Exchange { request: request.map(Inbound::Wire), context };
+    let exchange = Exchange { request, context };
     drop(routes);
     match layers {
         Some(layers) => layers.answer(exchange).await,
@@ -111,11 +137,15 @@ async fn routed(
 }
 
 /// One of the gateway's own pages.
-async fn answer_page(core: &Core, mut request: Request<Incoming>, page: Page, caller: &Caller) -> Answer {
-    let goal = if page.is_open(core.shared.security.open_metrics) { Goal::Open } else { Goal::Known };
-    let (decisions, result) = gate::pass(core, &mut request, caller, goal).await;
+async fn answer_page(core: &Rc<Core>, mut request: Request<Inbound>, page: Page, caller: &Caller) -> Answer {
+    if page == Page::Frames {
+        return frames::listen::upgrade(core, request, caller);
+    }
+    let goal = page.goal(core.shared.security.open_metrics);
+    let (decisions, result) = gate::pass(core, &mut request, caller, (goal, false)).await;
     result.map_err(|error| standing(error, &decisions))?;
-    let mut response = builtin::page(&core.shared, page, request.method()).await;
+    let principal = gate::principal(request.extensions());
+    let mut response = builtin::page(&core.shared, page, &request, principal).await?;
     fields::add(response.headers_mut(), &decisions);
     Ok(response)
 }
@@ -162,13 +192,22 @@ async fn act(core: &Rc<Core>, mut exchange: Exchange) -> Answer {
         exchange = aim(exchange, forward)?;
     }
     let kind = Kind::of(&exchange.request);
-    let is_health = matches!((&route.action, kind), (Action::Forward(_), Kind::Own))
-        && builtin::is_health(exchange.request.uri().path());
-    let goal = if is_health { Goal::Open } else { Goal::Known };
-    let (mut decisions, result) = gate::pass(core, &mut exchange.request, &caller, goal).await;
+    let goal = match (&route.action, kind) {
+        (Action::Forward(_), Kind::Own) if builtin::is_health(exchange.request.uri().path()) => Goal::Open,
+        (Action::Forward(_), Kind::Own) => Goal::Reader,
+        _ if route.access.is_public => Goal::Public,
+        _ => Goal::Known,
+    };
+    let is_copy = exchange.context.is_copy;
+    let (mut decisions, result) = gate::pass(core, &mut exchange.request, &caller, (goal, is_copy)).await;
     let principal = gate::principal(exchange.request.extensions());
-    let result = result.and_then(|()| gate::limit_route(core, &caller, principal, &route, &mut decisions));
+    if let (Some(detail), Some(principal)) = (exchange.context.identity.detail(), principal) {
+        detail.principal.get_or_init(|| Arc::clone(&principal.name));
+    }
+    let from = (&*caller, is_copy);
+    let result = result.and_then(|()| gate::enter_route(core, from, principal, &route, &mut decisions));
     result.map_err(|error| standing(error, &decisions))?;
+    exchange.context.admit();
     let mut response = match &route.action {
         Action::Forward(_) => send(core, exchange, kind).await,
         Action::Redirect(redirect) => redirected(redirect, &exchange)?,
@@ -197,15 +236,16 @@ fn aim(mut exchange: Exchange, forward: &Forward) -> Result<Exchange, Error> {
     Ok(exchange)
 }
 
-/// Sends a request to an instance, or to the gateway's own services.
+/// Sends a request to an instance, or to the gateway's own services. What gRPC calls need not is on the heap, so that
+/// they do not carry it with them.
 async fn send(core: &Rc<Core>, exchange: Exchange, kind: Kind) -> Response<Body> {
     let options = json::Options { ignore_unknown: exchange.context.route.ignore_unknown_fields };
     match kind {
-        Kind::Own => builtin::own(core, exchange.request).await,
+        Kind::Own => Box::pin(builtin::own(core, exchange.request)).await,
         Kind::Grpc => proxy::serve(core, exchange).await,
-        Kind::GrpcWeb => grpc_web::serve(core, exchange).await,
+        Kind::GrpcWeb => Box::pin(grpc_web::serve(core, exchange)).await,
         Kind::Socket => websocket::serve(core, exchange, options),
-        Kind::Json => transcode::serve::serve(core, exchange, options).await,
+        Kind::Json => Box::pin(transcode::serve::serve(core, exchange, options)).await,
     }
 }
 

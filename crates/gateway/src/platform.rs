@@ -21,7 +21,7 @@ use tonic::{Request, Status, service::Routes, service::interceptor::InterceptorL
 use crate::headers::PASSWORD;
 
 /// How the names of these services begin. Nobody else may register such a one.
-const PACKAGE: &str = "mcp.gateway.";
+pub(crate) const PACKAGE: &str = "mcp.gateway.";
 
 /// Random bytes of the password.
 const PASSWORD_BYTES: usize = 32;

@@ -2,29 +2,30 @@
 
 use std::rc::Rc;
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, uri::PathAndQuery};
-use hyper::body::Incoming;
+use http::{Method, Request, Response, StatusCode, Version, header, uri::PathAndQuery};
 use mcp_proto::{Code, Error};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
     body::{Body, forward::Forward, link::Link, relay::Relay, source::Source},
     call::Call,
+    caller::Spoken,
     core::Core,
     deadline, ending,
     exchange::{Context, Exchange},
     gate, headers,
     metrics::Protocol,
+    onward::Onward,
     reply,
-    upstream::{Lease, Outgoing},
+    upstream::{Download, Lease},
 };
-
-const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 
 /// Passes a gRPC call on to an instance of the service that its path names, or of the one that its route names.
 pub(crate) async fn serve(core: &Rc<Core>, exchange: Exchange) -> Response<Body> {
     let Exchange { request, context } = exchange;
-    call(core, request.map(Source::from), Protocol::Grpc, context).await
+    let protocol =
+        if context.caller.activity.protocol.get() == Spoken::Frames { Protocol::Frame } else { Protocol::Grpc };
+    call(core, request.map(Source::from), protocol, context).await
 }
 
 /// The same for a call that came in by `protocol`, wherever its messages come from.
@@ -40,22 +41,21 @@ pub(crate) async fn call(
     }
     let target = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let Some((service, method)) = names(target.path()) else {
+        context.identity.refused(Code::ServiceNotFound.grpc());
         let text = format!("`{}` is not `/package.Service/Method`", target.path());
         return reply::grpc(Error::new(Code::ServiceNotFound, text));
     };
-    let (identity, peer) = (context.identity.clone(), context.caller.address);
+    let identity = context.identity.clone();
     identity.calls(service, method);
-    let http = (request.method(), target.path());
-    let caller = (peer, gate::principal(request.extensions()));
-    let mut call = match core.begin(protocol, target.path(), identity, http, caller) {
+    let principal = gate::principal(request.extensions());
+    let mut call = match core.begin(protocol, target.path(), identity, principal) {
         Ok(call) => call,
         Err(error) => return reply::grpc(error),
     };
-    let service = context.target.as_deref().unwrap_or(service);
     match send(core, request, (&context, service), &call).await {
         Ok(answer) => answer.into_response(call),
         Err(error) => {
-            tracing::debug!(parent: call.span(), %error, "call failed");
+            tracing::debug!(trace_id = %call.identity(), %error, "call failed");
             call.finish(error.code().grpc());
             reply::grpc(error)
         }
@@ -64,7 +64,7 @@ pub(crate) async fn call(
 
 /// The head of an instance's answer, and what its body needs.
 struct Answer {
-    response: Response<Incoming>,
+    response: Response<Download>,
     deadline: Option<Instant>,
     link: Rc<Link>,
     lease: Lease,
@@ -84,10 +84,10 @@ async fn send(
         None => messages,
         // Which namespace it is about is in the message, so that has to be read first.
         Some(narrow) => {
-            let confirmed = async {
+            let confirmed = Box::pin(async {
                 let (frame, room) = gate::message(core, messages).await?;
                 gate::confirm(core, narrow, &frame, call.identity()).await.map(|()| (frame, room))
-            };
+            });
             let (frame, room) = match deadline {
                 Some(at) => timeout_at(at, confirmed).await.unwrap_or_else(|_| Err(deadline::exceeded()))?,
                 None => confirmed.await?,
@@ -100,33 +100,14 @@ async fn send(
 
     headers::strip_hop_by_hop(&mut parts.headers);
     parts.headers.remove(header::HOST);
-    parts.headers.insert(header::TE, TRAILERS);
-    call.identity().inject(&mut parts.headers);
-    core.shared.platform.unlock(&mut parts.headers, parts.uri.path());
-    if let Some(at) = deadline {
-        parts.headers.insert(deadline::GRPC_TIMEOUT, deadline::remaining(at, now));
-    }
-    let mut onward = Request::new(body);
-    *onward.method_mut() = Method::POST;
-    *onward.uri_mut() = origin(parts.uri);
-    *onward.version_mut() = Version::HTTP_2;
-    *onward.headers_mut() = parts.headers;
-
-    let outgoing = Outgoing {
-        service,
-        policy: context.route.policy().unwrap_or(core.upstreams.policy()),
-        priority: context.route.calls.priority,
-        safe: call.method().safe,
-        measured: !call.method().waits,
-        deadline,
-        now,
-        identity: call.identity(),
-        request: onward,
-    };
+    let path = parts.uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let onward = Onward { core, context, call, service, deadline, now };
+    let outgoing = onward.outgoing(path, parts.headers, body);
     match core.upstreams.call(outgoing).await {
         Ok((response, lease)) => Ok(Answer { response, deadline, link, lease }),
         Err(error) => {
             link.close();
+            call.identity().received(link.received());
             Err(link.fault().unwrap_or(error))
         }
     }
@@ -135,7 +116,7 @@ async fn send(
 impl Answer {
     fn into_response(self, mut call: Call) -> Response<Body> {
         let (mut parts, frames) = self.response.into_parts();
-        call.span().record("server.address", self.lease.address());
+        call.identity().received(self.link.received());
         if parts.status != StatusCode::OK {
             let error =
                 Error::new(Code::UpstreamFailed, format!("the instance answered HTTP {}", parts.status.as_u16()));
@@ -165,11 +146,6 @@ impl Answer {
 fn names(path: &str) -> Option<(&str, &str)> {
     let (service, method) = path.strip_prefix('/')?.split_once('/')?;
     (!service.is_empty() && !method.is_empty() && !method.contains('/')).then_some((service, method))
-}
-
-/// Only the path: where it goes is not known yet.
-fn origin(uri: Uri) -> Uri {
-    uri.into_parts().path_and_query.map_or_else(Uri::default, Uri::from)
 }
 
 #[cfg(test)]

@@ -50,6 +50,16 @@ pub fn policy(cluster: &str, id: &str) -> String {
     format!("/mcp/{cluster}/policies/{id}")
 }
 
+/// All topics: what was published last to each, under a lease.
+pub fn topics(cluster: &str) -> String {
+    format!("/mcp/{cluster}/topics/")
+}
+
+/// One topic.
+pub fn topic(cluster: &str, topic: &str) -> String {
+    format!("/mcp/{cluster}/topics/{topic}")
+}
+
 /// All API keys.
 pub fn api_keys(cluster: &str) -> String {
     format!("/mcp/{cluster}/keys/")

@@ -1,8 +1,10 @@
-//! The contracts between the services: generated types and clients, the descriptor set, the error catalogue, ids.
+//! The contracts between the services: generated types and clients, the descriptor set, the error catalogue, ids,
+//! the wire frame.
 //!
 //! Services depend on this crate and never on each other. It does no I/O and knows no transport.
 
 pub mod error;
+pub mod frame;
 pub mod id;
 pub mod json;
 pub mod partition;

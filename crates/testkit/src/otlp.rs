@@ -1,4 +1,4 @@
-//! A receiver of OpenTelemetry traces and metrics, so that tests can look at what a service sent.
+//! A receiver of OpenTelemetry traces, metrics and log lines, so that tests can look at what a service sent.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -9,6 +9,10 @@ use std::{
 use anyhow::Context as _;
 use opentelemetry_proto::tonic::{
     collector::{
+        logs::v1::{
+            ExportLogsServiceRequest, ExportLogsServiceResponse,
+            logs_service_server::{LogsService, LogsServiceServer},
+        },
         metrics::v1::{
             ExportMetricsServiceRequest, ExportMetricsServiceResponse,
             metrics_service_server::{MetricsService, MetricsServiceServer},
@@ -28,6 +32,8 @@ use tonic::{Request, Response, Status, transport::Server};
 
 /// Most spans that are kept; the oldest go first.
 const SPANS_LEN_MAX: usize = 100_000;
+/// Most log lines that are kept; the oldest go first.
+const LINES_LEN_MAX: usize = 100_000;
 
 /// A span as it was received; ids are lower-case hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +52,21 @@ pub struct ReceivedSpan {
     pub attributes: BTreeMap<String, String>,
 }
 
+/// A log line as it was received; ids are lower-case hexadecimal, and empty outside of any span.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceivedLine {
+    /// 32 digits.
+    pub trace_id: String,
+    /// 16 digits.
+    pub span_id: String,
+    /// `INFO`, `WARN` and the like.
+    pub severity: String,
+    /// What it says.
+    pub message: String,
+    /// `service.name` of the process that sent it; empty when it said none.
+    pub service: String,
+}
+
 /// An OTLP gRPC receiver on a free port. It stops when dropped.
 #[derive(Debug)]
 pub struct OtlpReceiver {
@@ -58,6 +79,7 @@ pub struct OtlpReceiver {
 struct Received {
     spans: Mutex<VecDeque<ReceivedSpan>>,
     metrics: Mutex<BTreeSet<String>>,
+    lines: Mutex<VecDeque<ReceivedLine>>,
 }
 
 impl OtlpReceiver {
@@ -76,6 +98,7 @@ impl OtlpReceiver {
         let server = Server::builder()
             .add_service(TraceServiceServer::from_arc(Arc::clone(&received)))
             .add_service(MetricsServiceServer::from_arc(Arc::clone(&received)))
+            .add_service(LogsServiceServer::from_arc(Arc::clone(&received)))
             .serve_with_incoming(TcpListenerStream::new(listener));
         let server = tokio::spawn(async move {
             server.await.expect("the OTLP receiver serves until it is aborted");
@@ -91,6 +114,11 @@ impl OtlpReceiver {
     /// Every span received until now, in the order of arrival.
     pub fn spans(&self) -> Vec<ReceivedSpan> {
         lock(&self.received.spans).iter().cloned().collect()
+    }
+
+    /// Every log line received until now, in the order of arrival.
+    pub fn lines(&self) -> Vec<ReceivedLine> {
+        lock(&self.received.lines).iter().cloned().collect()
     }
 
     /// The names of all metrics received until now.
@@ -131,6 +159,30 @@ impl MetricsService for Received {
     ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
         let scopes = request.into_inner().resource_metrics.into_iter().flat_map(|batch| batch.scope_metrics);
         lock(&self.metrics).extend(scopes.flat_map(|scope| scope.metrics).map(|metric| metric.name));
+        Ok(Response::new(Default::default()))
+    }
+}
+
+#[tonic::async_trait]
+impl LogsService for Received {
+    async fn export(
+        &self,
+        request: Request<ExportLogsServiceRequest>,
+    ) -> Result<Response<ExportLogsServiceResponse>, Status> {
+        let mut lines = lock(&self.lines);
+        for batch in request.into_inner().resource_logs {
+            let service = service_of(batch.resource.as_ref());
+            let records = batch.scope_logs.into_iter().flat_map(|scope| scope.log_records);
+            lines.extend(records.map(|record| ReceivedLine {
+                trace_id: hex(&record.trace_id),
+                span_id: hex(&record.span_id),
+                severity: record.severity_text,
+                message: text(record.body),
+                service: service.clone(),
+            }));
+        }
+        let excess = lines.len().saturating_sub(LINES_LEN_MAX);
+        lines.drain(..excess);
         Ok(Response::new(Default::default()))
     }
 }

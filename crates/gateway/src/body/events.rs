@@ -8,7 +8,6 @@ use std::{
 use bytes::Bytes;
 use http::HeaderValue;
 use http_body::{Body, Frame};
-use hyper::body::Incoming;
 use mcp_proto::{Code, Error};
 use tokio::time::Instant;
 
@@ -18,7 +17,7 @@ use crate::{
     deadline::{self, Timer},
     ending, form,
     transcode::{convert::Converter, frames::Frames},
-    upstream::Lease,
+    upstream::{Download, Lease},
 };
 
 /// How elements are told apart.
@@ -84,7 +83,7 @@ impl Format {
 #[derive(Debug)]
 pub(crate) struct Events {
     /// `None` once it has ended.
-    source: Option<Incoming>,
+    source: Option<Download>,
     frames: Frames,
     /// What comes before all that is still to be read.
     first: Option<Bytes>,
@@ -98,7 +97,7 @@ pub(crate) struct Events {
 impl Events {
     /// A stream whose head has come, and what of its messages has been read.
     pub(crate) fn new(
-        (source, frames): (Incoming, Frames),
+        (source, frames): (Download, Frames),
         (converter, format): (Converter, Format),
         deadline: Option<Instant>,
         call: Call,
@@ -127,7 +126,8 @@ impl Events {
                 Ok(Some(message)) => {
                     return Poll::Ready(match self.element(message) {
                         Ok(element) => Some(Ok(Frame::data(element))),
-                        Err(error) => self.ended(Err(error)),
+                        // What we cannot write says nothing about the instance.
+                        Err(error) => self.close(Err(error)),
                     });
                 }
                 Ok(None) => {}
@@ -170,17 +170,24 @@ impl Events {
         }
     }
 
+    /// The instance has ended the stream, in whatever way.
     fn ended(&mut self, outcome: Result<(), Error>) -> Option<Result<Frame<Bytes>, BoxError>> {
+        match &outcome {
+            Ok(()) => self.lease.finish(tonic::Code::Ok),
+            Err(error) => self.lease.failed(error),
+        }
+        self.close(outcome)
+    }
+
+    fn close(&mut self, outcome: Result<(), Error>) -> Option<Result<Frame<Bytes>, BoxError>> {
         self.source = None;
         match outcome {
             Ok(()) => {
-                self.lease.finish(tonic::Code::Ok);
                 self.call.finish(tonic::Code::Ok);
                 self.format.end().map(|end| Ok(Frame::data(end)))
             }
             Err(error) => {
-                tracing::debug!(parent: self.call.span(), %error, "stream broke off");
-                self.lease.failed(&error);
+                tracing::debug!(trace_id = %self.call.identity(), %error, "stream broke off");
                 self.call.finish(error.code().grpc());
                 Some(self.format.error(error).map(Frame::data))
             }

@@ -23,6 +23,8 @@ pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) enum Inbound {
     /// As it comes from the caller.
     Wire(Incoming),
+    /// All of it: the one message of a call that came as a wire frame.
+    Whole(Option<Bytes>),
     /// As a layer makes it.
     Made(UnsyncBoxBody<Bytes, BoxError>),
 }
@@ -45,6 +47,7 @@ impl Body for Inbound {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
             Self::Wire(body) => Pin::new(body).poll_frame(cx).map_err(BoxError::from),
+            Self::Whole(content) => Poll::Ready(content.take().map(|content| Ok(Frame::data(content)))),
             Self::Made(body) => Pin::new(body).poll_frame(cx),
         }
     }
@@ -52,6 +55,7 @@ impl Body for Inbound {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Wire(body) => body.is_end_stream(),
+            Self::Whole(content) => content.is_none(),
             Self::Made(body) => body.is_end_stream(),
         }
     }
@@ -59,6 +63,7 @@ impl Body for Inbound {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Wire(body) => body.size_hint(),
+            Self::Whole(content) => SizeHint::with_exact(content.as_ref().map_or(0, Bytes::len) as u64),
             Self::Made(body) => body.size_hint(),
         }
     }

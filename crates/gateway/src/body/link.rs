@@ -30,6 +30,8 @@ pub(crate) struct Link {
     attempt: Cell<u32>,
     fault: RefCell<Option<Error>>,
     over: Cell<bool>,
+    /// Bytes that came from the caller and were not told yet.
+    received: Cell<usize>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -50,6 +52,7 @@ impl Link {
             attempt: Cell::new(0),
             fault: RefCell::default(),
             over: Cell::new(false),
+            received: Cell::new(0),
             waker: RefCell::default(),
         })
     }
@@ -87,6 +90,11 @@ impl Link {
     /// Why we cut the request off, if we did.
     pub(crate) fn fault(&self) -> Option<Error> {
         self.fault.borrow().clone()
+    }
+
+    /// Bytes that have come from the caller since this was asked last.
+    pub(crate) fn received(&self) -> usize {
+        self.received.take()
     }
 
     /// The answer has ended: nobody wants the rest of the request.
@@ -157,6 +165,7 @@ impl Reader {
         match &poll {
             Poll::Ready(Some(Ok(frame))) => match frame.data_ref() {
                 Some(data) => {
+                    link.received.set(link.received.get() + data.len());
                     kept.push(data);
                     self.next += 1;
                 }

@@ -5,6 +5,7 @@ pub(crate) mod forward;
 pub(crate) mod inbound;
 pub(crate) mod kept;
 pub(crate) mod link;
+pub(crate) mod recorded;
 pub(crate) mod relay;
 pub(crate) mod source;
 

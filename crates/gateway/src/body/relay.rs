@@ -9,7 +9,6 @@ use std::{
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame};
-use hyper::body::Incoming;
 use mcp_proto::{Code, Error};
 use tokio::time::Instant;
 
@@ -18,14 +17,14 @@ use crate::{
     call::Call,
     deadline::{self, Timer},
     ending, form,
-    upstream::Lease,
+    upstream::{Download, Lease},
 };
 
 /// Frames as they come, until trailers end them: the instance's, or ours when something broke.
 #[derive(Debug)]
 pub(crate) struct Relay {
     /// `None` once it has ended.
-    frames: Option<Incoming>,
+    frames: Option<Download>,
     deadline: Option<Timer>,
     call: Call,
     link: Rc<Link>,
@@ -34,7 +33,7 @@ pub(crate) struct Relay {
 
 impl Relay {
     /// An answer whose head has come.
-    pub(crate) fn new(frames: Incoming, deadline: Option<Instant>, call: Call, link: Rc<Link>, lease: Lease) -> Self {
+    pub(crate) fn new(frames: Download, deadline: Option<Instant>, call: Call, link: Rc<Link>, lease: Lease) -> Self {
         Self { frames: Some(frames), deadline: deadline.map(Timer::new), call, link, lease }
     }
 
@@ -80,7 +79,7 @@ impl Relay {
     /// The call ends here, by us.
     fn broken(&mut self, error: Error) -> HeaderMap {
         let error = self.link.fault().unwrap_or(error);
-        tracing::debug!(parent: self.call.span(), %error, "answer broke off");
+        tracing::debug!(trace_id = %self.call.identity(), %error, "answer broke off");
         self.lease.failed(&error);
         self.close(error.code().grpc());
         form::trailers(error)
@@ -97,5 +96,6 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         self.link.close();
+        self.call.identity().received(self.link.received());
     }
 }

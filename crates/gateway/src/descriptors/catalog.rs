@@ -14,7 +14,7 @@ use mcp_client::discovery::Instances;
 use mcp_coord::InstanceRecord;
 use tokio::time::Instant;
 
-use super::{Known, Snapshot, schema::Schema};
+use super::{Known, Snapshot, schema::Schema, version::Precedence};
 
 /// Sources that are asked at the same time.
 const ASKED_MAX: usize = 16;
@@ -36,7 +36,7 @@ const DOUBLINGS_MAX: u32 = 8;
 const FORMER_MAX: usize = 500;
 
 /// Services that are never asked for: every server has them, and the gateway answers for itself.
-const INFRASTRUCTURE: &str = "grpc.";
+pub(super) const INFRASTRUCTURE: &str = "grpc.";
 
 /// What instances have in common that were built from the same files.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,6 +82,10 @@ pub(crate) struct View {
     pub(crate) error: Option<String>,
     /// Failures since the last answer.
     pub(crate) failures: u32,
+    /// The instance whose registration was the newest when it was asked last, whatever came of it.
+    pub(crate) instance: Option<String>,
+    /// Where that one listens.
+    pub(crate) address: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -96,7 +100,7 @@ struct Source {
     retry_at: Option<Instant>,
     error: Option<String>,
     schema: Option<Arc<Schema>>,
-    /// When its newest instance registered; decides between versions.
+    /// When its newest instance registered; decides where versions do not.
     registered_unix_ms: u64,
 }
 
@@ -208,7 +212,8 @@ impl Catalog {
         self.sources.values().all(|source| source.asked.is_some() && !source.is_asked)
     }
 
-    /// All that is known. Of several versions of a service, the one that registered last counts.
+    /// All that is known. Of several versions of a service that run, the newest counts; of those that are no semantic
+    /// versions, the one that registered last.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let known = |schema: &Arc<Schema>| {
             let services = schema.services.values().cloned();
@@ -216,7 +221,11 @@ impl Catalog {
             services.map(move |service| Known { service, schema: Arc::clone(&schema) }).collect::<Vec<_>>()
         };
         let mut sources: Vec<_> = self.sources.iter().filter(|(_, source)| source.schema.is_some()).collect();
-        sources.sort_by_key(|(key, source)| (std::cmp::Reverse(source.rank()), *key));
+        let rank = |key: &Key, source: &Source| {
+            let (runs, registered) = source.rank();
+            (runs, Precedence::of(&key.version), registered)
+        };
+        sources.sort_by_cached_key(|(key, source)| (std::cmp::Reverse(rank(key, source)), *key));
         let mut taken: std::collections::HashSet<String> = self.built_in.services.keys().cloned().collect();
         let pulled = sources.into_iter().filter_map(|(_, source)| source.schema.as_ref()).flat_map(known);
         let pulled: Vec<Known> = pulled.filter(|known| taken.insert(known.service.name().to_owned())).collect();
@@ -232,6 +241,8 @@ impl Catalog {
             instances: source.instances.len(),
             error: source.error.clone(),
             failures: source.failures,
+            instance: source.asked.as_ref().map(|asked| asked.instance_id.clone()),
+            address: source.asked.as_ref().map(|asked| asked.address.clone()),
         });
         views.collect()
     }

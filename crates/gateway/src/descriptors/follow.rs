@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mcp_client::Discovery;
+use mcp_client::{Discovery, discovery::Instances};
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -12,6 +12,7 @@ use tokio::{
 use super::{
     Snapshot,
     catalog::{Catalog, Question, View},
+    live::{Live, Shown},
     reflection,
     schema::Schema,
 };
@@ -22,6 +23,8 @@ use crate::transcode::rules::RuleError;
 pub(crate) struct Descriptors {
     /// The newest snapshot.
     pub(crate) newest: watch::Receiver<Arc<Snapshot>>,
+    /// The same, and which services are registered now.
+    pub(crate) shown: watch::Receiver<Shown>,
     /// True once every service that was registered at the start was asked.
     pub(crate) complete: watch::Receiver<bool>,
     view: Arc<Mutex<Vec<View>>>,
@@ -34,21 +37,39 @@ impl Descriptors {
     }
 }
 
-/// Follows the instances from now on. The future never ends; dropping it stops the questions that are open.
-pub(crate) fn start(discovery: Discovery, built_in: Arc<Schema>) -> (Descriptors, impl Future<Output = ()>) {
+/// Follows the instances from now on. `own` are the full names of the gateway's own services. The future never ends;
+/// dropping it stops the questions that are open.
+pub(crate) fn start(
+    discovery: Discovery,
+    built_in: Arc<Schema>,
+    own: &'static [&'static str],
+) -> (Descriptors, impl Future<Output = ()>) {
     let catalog = Catalog::new(Arc::clone(&built_in));
-    let (newest, snapshots) = watch::channel(Arc::new(catalog.snapshot()));
+    let snapshot = Arc::new(catalog.snapshot());
+    let live = Arc::new(Live::of(&Instances::new([]), own));
+    let (showing, shown) = watch::channel(Shown { snapshot: Arc::clone(&snapshot), live });
+    let (newest, snapshots) = watch::channel(snapshot);
     let (is_complete, complete) = watch::channel(false);
     let view = Arc::default();
-    let follower =
-        Follower { catalog, built_in, newest, is_complete, view: Arc::clone(&view), questions: JoinSet::new() };
-    (Descriptors { newest: snapshots, complete, view }, follower.run(discovery))
+    let follower = Follower {
+        catalog,
+        built_in,
+        own,
+        newest,
+        showing,
+        is_complete,
+        view: Arc::clone(&view),
+        questions: JoinSet::new(),
+    };
+    (Descriptors { newest: snapshots, shown, complete, view }, follower.run(discovery))
 }
 
 struct Follower {
     catalog: Catalog,
     built_in: Arc<Schema>,
+    own: &'static [&'static str],
     newest: watch::Sender<Arc<Snapshot>>,
+    showing: watch::Sender<Shown>,
     is_complete: watch::Sender<bool>,
     view: Arc<Mutex<Vec<View>>>,
     questions: JoinSet<(Question, Result<Schema, String>)>,
@@ -57,13 +78,13 @@ struct Follower {
 impl Follower {
     async fn run(mut self, mut discovery: Discovery) {
         discovery.synced().await;
-        let mut changed = self.catalog.update(&discovery.snapshot());
+        let mut changed = self.update(&discovery.snapshot());
         loop {
             self.ask();
             self.publish(changed);
             let next = self.catalog.next_due(Instant::now());
             changed = tokio::select! {
-                () = discovery.changed() => self.catalog.update(&discovery.snapshot()),
+                () = discovery.changed() => self.update(&discovery.snapshot()),
                 Some(outcome) = self.questions.join_next() => match outcome {
                     Ok((question, outcome)) => self.answered(&question, outcome),
                     // It does not panic, and nobody aborts it.
@@ -75,6 +96,18 @@ impl Follower {
                 () = at(next) => false,
             };
         }
+    }
+
+    fn update(&mut self, instances: &Instances) -> bool {
+        let live = Live::of(instances, self.own);
+        self.showing.send_if_modified(|shown| {
+            let is_new = *shown.live != live;
+            if is_new {
+                shown.live = Arc::new(live);
+            }
+            is_new
+        });
+        self.catalog.update(instances)
     }
 
     fn ask(&mut self) {
@@ -122,7 +155,9 @@ impl Follower {
             for conflict in snapshot.conflicts() {
                 tracing::warn!(conflict, "HTTP rule not used");
             }
-            self.newest.send_replace(Arc::new(snapshot));
+            let snapshot = Arc::new(snapshot);
+            self.newest.send_replace(Arc::clone(&snapshot));
+            self.showing.send_modify(|shown| shown.snapshot = snapshot);
         }
         if self.catalog.is_complete() {
             self.is_complete.send_if_modified(|complete| !std::mem::replace(complete, true));

@@ -4,15 +4,20 @@
 //! reflection ([`reflection`]): all its files from one instance on one stream, so that no two builds are mixed.
 //! [`catalog`] decides whom to ask and when, and never forgets what is known of a service because asking again failed;
 //! [`follow`] carries that out on the control plane. The outcome is an immutable [`Snapshot`]; data-plane threads take
-//! the newest one over through [`local`], and a request works on one from its beginning to its end.
+//! the newest one over through [`local`], and a request works on one from its beginning to its end. What people are shown
+//! is [`derived`] from the services that are [`live`].
 //!
 //! A service without reflection is still proxied as gRPC, which needs no descriptor.
 
 pub(crate) mod catalog;
+pub(crate) mod derived;
 pub(crate) mod follow;
+pub(crate) mod identity;
+pub(crate) mod live;
 pub(crate) mod local;
 mod reflection;
 pub(crate) mod schema;
+mod version;
 mod widen;
 
 use std::{
@@ -34,9 +39,17 @@ use crate::transcode::{router::Router, rules::Route, trie::Found};
 pub(crate) struct Snapshot {
     services: BTreeMap<String, Known>,
     router: Router,
-    conflicts: Vec<String>,
+    conflicts: Vec<Conflict>,
     /// Pools made larger for an `Any` of a type that another service has, by need.
     widened: Mutex<Widened>,
+}
+
+/// An HTTP rule that is not used.
+#[derive(Debug)]
+struct Conflict {
+    route: Arc<Route>,
+    /// Why.
+    text: String,
 }
 
 /// A service, and the descriptors it came with.
@@ -56,7 +69,7 @@ impl Snapshot {
         for entry in services {
             for route in &entry.service.routes {
                 if let Err(conflict) = router.insert(Arc::clone(route)) {
-                    conflicts.push(conflict.to_string());
+                    conflicts.push(Conflict { route: Arc::clone(route), text: conflict.to_string() });
                 }
             }
             known.entry(entry.service.name().to_owned()).or_insert(entry);
@@ -111,8 +124,13 @@ impl Snapshot {
     }
 
     /// HTTP rules that are not used because another service's rule accepts the same requests.
-    pub(crate) fn conflicts(&self) -> &[String] {
-        &self.conflicts
+    pub(crate) fn conflicts(&self) -> impl Iterator<Item = &str> {
+        self.conflicts.iter().map(|conflict| conflict.text.as_str())
+    }
+
+    /// True when requests get to a route: no other one accepts the same.
+    pub(crate) fn is_used(&self, route: &Arc<Route>) -> bool {
+        !self.conflicts.iter().any(|conflict| Arc::ptr_eq(&conflict.route, route))
     }
 
     /// The same message in a pool that also has the type `missing`, which it may hold in an `Any`; `None` when no

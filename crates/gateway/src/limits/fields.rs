@@ -1,8 +1,10 @@
-//! Telling callers how they stand: `RateLimit` and `RateLimit-Policy`. Pure.
+//! Telling callers how they stand: `RateLimit` and `RateLimit-Policy`, and the older `RateLimit-Limit`, `-Remaining` and
+//! `-Reset`. Pure.
 //!
 //! Source: draft-ietf-httpapi-ratelimit-headers (fields as of revisions 08 to 11): lists of items named after their
 //! policy, with `q` (quota) and `w` (window) in the policy, `r` (remaining) and `t` (until it is restored) in the state,
-//! all of them whole, times in seconds.
+//! all of them whole, times in seconds. Its revisions up to 07 had a field for each number, which many clients read and
+//! which have no place for more than one limit: they speak of the one that has least left.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -14,7 +16,12 @@ use super::limiter::Decision;
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// Adds both fields for the limits that a request met.
+/// Fields of the older revisions.
+const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
+
+/// Adds the fields for the limits that a request met.
 pub(crate) fn add(headers: &mut HeaderMap, decisions: &[Decision]) {
     if decisions.is_empty() {
         return;
@@ -23,7 +30,7 @@ pub(crate) fn add(headers: &mut HeaderMap, decisions: &[Decision]) {
     for (index, decision) in decisions.iter().enumerate() {
         let comma = if index == 0 { "" } else { ", " };
         let Decision { name, quota: (requests, window), taken } = decision;
-        let full_in = taken.retry_after.map_or(taken.full_in, |wait| wait.max(taken.full_in));
+        let full_in = full_in(decision);
         // Writing to a text cannot fail.
         write!(states, "{comma}\"{name}\";r={};t={}", taken.remaining, seconds(full_in)).unwrap_or_default();
         write!(policies, "{comma}\"{name}\";q={requests};w={}", seconds(*window)).unwrap_or_default();
@@ -33,6 +40,17 @@ pub(crate) fn add(headers: &mut HeaderMap, decisions: &[Decision]) {
             headers.insert(name, value);
         }
     }
+    if let Some(least) = decisions.iter().min_by_key(|decision| (decision.taken.remaining, decision.is_allowed())) {
+        headers.insert(LIMIT, HeaderValue::from(least.quota.0));
+        headers.insert(REMAINING, HeaderValue::from(least.taken.remaining));
+        headers.insert(RESET, HeaderValue::from(seconds(full_in(least))));
+    }
+}
+
+/// How long until all of the quota is there again.
+fn full_in(decision: &Decision) -> Duration {
+    let taken = &decision.taken;
+    taken.retry_after.map_or(taken.full_in, |wait| wait.max(taken.full_in))
 }
 
 /// The refusal, when one of the limits was met: the one to wait longest for.
@@ -67,6 +85,8 @@ mod tests {
         add(&mut headers, &decisions);
         assert_eq!(headers["ratelimit"], "\"ip\";r=7;t=2, \"user\";r=0;t=2");
         assert_eq!(headers["ratelimit-policy"], "\"ip\";q=100;w=60, \"user\";q=100;w=60");
+        let older = ["limit", "remaining", "reset"].map(|name| headers[&format!("ratelimit-{name}")].clone());
+        assert_eq!(older, ["100", "0", "2"], "of the limit that has least left");
         let error = refusal(&decisions).unwrap();
         assert_eq!((error.code(), error.retry_after()), (Code::RateLimited, Some(Duration::from_millis(200))));
         assert_eq!(refusal(&decisions[..1]), None);

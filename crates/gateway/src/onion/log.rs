@@ -36,7 +36,7 @@ impl Plan for LogPlan {
                     .map_or_else(|refusal| refusal.error().code().http(), |response| response.status().as_u16());
                 tracing::info!(
                     target: "access",
-                    parent: &context.identity.span,
+                    trace_id = %context.identity,
                     route = &*context.route.id,
                     method = method.as_str(),
                     path,

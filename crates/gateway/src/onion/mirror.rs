@@ -1,11 +1,16 @@
 //! Copies of requests for another service, whose answers nobody sees.
 
-use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use http::{HeaderName, HeaderValue, Request};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Empty};
-use tokio::time::timeout;
+use tokio::{sync::oneshot, time::timeout};
 
 use super::{
     plan::{Plan, Site, Subject},
@@ -55,10 +60,18 @@ impl Plan for MirrorPlan {
             if under_way.get() < COPIES_MAX && (share >= 1.0 || rand::random::<f64>() < share) {
                 let copy = copy(&mut exchange, &service);
                 let (inside, counted) = (inside.clone(), Counted::new(&under_way));
+                let (admitted, is_admitted) = oneshot::channel();
+                exchange.context.admission = Some(Rc::new(RefCell::new(Some(admitted))));
                 // Ends by itself in time, or with its thread.
                 tokio::task::spawn_local(async move {
                     let _counted = counted;
-                    if timeout(COPY_TIME_MAX, send(inside, copy)).await.is_err() {
+                    let sent = async {
+                        // What is refused is not copied.
+                        if is_admitted.await.is_ok() {
+                            send(inside, copy).await;
+                        }
+                    };
+                    if timeout(COPY_TIME_MAX, sent).await.is_err() {
                         tracing::debug!("a copy took too long and was given up");
                     }
                 });
@@ -71,7 +84,9 @@ impl Plan for MirrorPlan {
 /// A copy of a request that goes to another service; the request's body is read by both.
 fn copy(exchange: &mut Exchange, service: &Arc<str>) -> Exchange {
     let mut context = exchange.context.clone();
-    context.target = Some(Arc::clone(service));
+    (context.target, context.is_copy) = (Some(Arc::clone(service)), true);
+    // The answer to its caller is what the request is counted by.
+    context.identity = context.identity.apart();
     let body = if exchange.request.body().is_end_stream() {
         Inbound::made(Empty::new())
     } else {

@@ -24,7 +24,7 @@ fn request(headers: &[(&'static str, &'static str)]) -> Exchange {
     for (name, value) in headers {
         request.headers_mut().insert(*name, HeaderValue::from_static(value));
     }
-    let caller = Caller { address: "127.0.0.1:1".parse().unwrap(), certificate: None, lacks_tls: false };
+    let caller = Caller::at("127.0.0.1:1".parse().unwrap(), std::time::Instant::now());
     let identity = Identity::quiet(&HeaderMap::new());
     let context = Context::new(Rc::new(caller), identity, Taken::new(Arc::default()));
     Exchange { request, context }

@@ -2,15 +2,18 @@
 
 use std::{convert::Infallible, io, net::SocketAddr, pin::pin, rc::Rc, time::Instant};
 
+use http::{HeaderValue, StatusCode, header};
 use hyper::{
     server::conn::{http1, http2},
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ProtocolVersion;
 use tokio::{
     net::TcpStream,
-    time::{sleep_until, timeout},
+    time::{sleep, sleep_until, timeout},
 };
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -20,7 +23,7 @@ use super::{
     transport::{self, Transport},
 };
 use crate::{
-    caller::Caller,
+    caller::{Caller, Spoken},
     config::DownstreamSettings,
     core::Core,
     flow::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES},
@@ -32,6 +35,9 @@ use crate::{
 /// Calls that were reset before we took them, which h2 holds until we do; with more it closes the connection. Source:
 /// CVE-2023-44487 ("rapid reset").
 const PENDING_RESETS_MAX: usize = 64;
+
+/// Tells an HTTP/1.1 caller not to use its connection again.
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// A connection on which the first bytes have come.
 struct Opened {
@@ -45,7 +51,7 @@ struct Opened {
 /// # Cancellation
 /// Dropping the future cuts the connection off.
 pub(crate) async fn serve(core: Rc<Core>, accepted: Accepted, drain: CancellationToken) {
-    let Accepted { stream, peer, held } = accepted;
+    let Accepted { stream, peer, held, .. } = accepted;
     let settings = &core.shared.settings.downstream;
     let stream = match TcpStream::from_std(stream).and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
         Ok(stream) => stream,
@@ -53,7 +59,7 @@ pub(crate) async fn serve(core: Rc<Core>, accepted: Accepted, drain: Cancellatio
     };
     let opened = tokio::select! {
         opened = timeout(settings.header_timeout, open(&core, stream, peer)) => opened,
-        () = drain.cancelled() => return,
+        () = lingered(&core, &drain) => return,
     };
     let result = match opened {
         Ok(Ok(Some(Opened { http: Http::One, stream, caller }))) => one(&core, stream, caller, &drain).await,
@@ -68,29 +74,60 @@ pub(crate) async fn serve(core: Rc<Core>, accepted: Accepted, drain: Cancellatio
     drop(held);
 }
 
+/// Waits until a connection that says nothing is to be closed: its caller may have sent a call that is on its way, and
+/// could not know whether it was carried out.
+async fn lingered(core: &Core, drain: &CancellationToken) {
+    drain.cancelled().await;
+    sleep(core.shared.settings.drain_linger).await;
+}
+
 /// Does the handshake of TLS where that is spoken, and finds out what is spoken in it. `None`: nothing is.
 async fn open(core: &Core, stream: TcpStream, address: SocketAddr) -> io::Result<Option<Opened>> {
+    let (stream, caller) = secure(core, stream, address).await?;
+    let detected = prefix::detect(stream).await?;
+    Ok(detected.map(|(http, stream)| {
+        caller.activity.protocol.set(if http == Http::Two { Spoken::Http2 } else { Spoken::Http1 });
+        Opened { http, stream, caller }
+    }))
+}
+
+/// Does the handshake of TLS where that is spoken.
+///
+/// # Errors
+/// The connection broke, or the other end has no certificate that is accepted.
+pub(crate) async fn secure(core: &Core, stream: TcpStream, address: SocketAddr) -> io::Result<(Transport, Caller)> {
     let tls = core.shared.security.tls.as_ref();
-    let (stream, certificate, lacks_tls) = match tls {
-        None => (Transport::Plain(stream), None, false),
+    let mut caller = Caller::at(address, Instant::now());
+    let stream = match tls {
+        None => Transport::Plain(stream),
         Some(tls) if transport::speaks_tls(&stream).await? => {
             let stream = tls.accept(stream).await?;
-            let certificate = peer_name(&stream).map(String::into_boxed_str);
-            (Transport::Tls(Box::new(stream)), certificate, false)
+            caller.certificate = peer_name(&stream).map(String::into_boxed_str);
+            caller.tls = version(&stream);
+            Transport::Tls(Box::new(stream))
         }
-        Some(_) => (Transport::Plain(stream), None, true),
+        Some(_) => {
+            caller.lacks_tls = true;
+            Transport::Plain(stream)
+        }
     };
-    let detected = prefix::detect(stream).await?;
-    let caller = Caller { address, certificate, lacks_tls };
-    Ok(detected.map(|(http, stream)| Opened { http, stream, caller }))
+    Ok((stream, caller))
 }
 
 async fn one(core: &Rc<Core>, stream: Rewound, caller: Caller, drain: &CancellationToken) -> hyper::Result<()> {
     let settings = &core.shared.settings.downstream;
     let caller = Rc::new(caller);
+    core.connections.join(&caller);
     let service = service_fn(|request| {
-        let answer = pipeline::handle(Rc::clone(core), request, Rc::clone(&caller));
-        async move { Ok::<_, Infallible>(answer.await) }
+        let answer = Box::pin(pipeline::handle(Rc::clone(core), request, Rc::clone(&caller)));
+        async move {
+            let mut answer = answer.await;
+            if core.shared.state.is_draining() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                // The caller opens its next connection elsewhere.
+                answer.headers_mut().insert(header::CONNECTION, CLOSE);
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     let mut connection = pin!(
         http1::Builder::new()
@@ -103,7 +140,7 @@ async fn one(core: &Rc<Core>, stream: Rewound, caller: Caller, drain: &Cancellat
     );
     tokio::select! {
         result = connection.as_mut() => return result,
-        () = drain.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = lingered(core, drain) => connection.as_mut().graceful_shutdown(),
     }
     connection.await
 }
@@ -113,9 +150,11 @@ async fn two(core: &Rc<Core>, stream: Rewound, caller: Caller, drain: &Cancellat
     let calls = Rc::clone(core);
     let resets = Resets::new(settings.resets_max, Instant::now());
     let (counted, peer, caller) = (Rc::clone(&resets), caller.address, Rc::new(caller));
+    core.connections.join(&caller);
     let service = service_fn(move |request| {
         let begun = counted.begin(Instant::now());
-        let answer = pipeline::handle(Rc::clone(&calls), request, Rc::clone(&caller));
+        // hyper and tokio move what they are given several times before they let it rest: better a pointer.
+        let answer = Box::pin(pipeline::handle(Rc::clone(&calls), request, Rc::clone(&caller)));
         async move {
             let answer = answer.await;
             begun.answered();
@@ -147,6 +186,15 @@ async fn two(core: &Rc<Core>, stream: Rewound, caller: Caller, drain: &Cancellat
     tokio::select! {
         result = connection.as_mut() => result,
         () = resets.abused() => cut(core, peer),
+    }
+}
+
+/// The version of TLS.
+fn version(stream: &TlsStream<TcpStream>) -> Option<&'static str> {
+    match stream.get_ref().1.protocol_version()? {
+        ProtocolVersion::TLSv1_3 => Some("1.3"),
+        ProtocolVersion::TLSv1_2 => Some("1.2"),
+        _ => Some("other"),
     }
 }
 

@@ -11,6 +11,8 @@ mod resets;
 mod thread;
 mod transport;
 
-pub(crate) use acceptor::accept;
+pub(crate) use acceptor::{Accepted, Acceptor, Held, Speaks};
+pub(crate) use connection::secure;
 pub(crate) use per_ip::PerIp;
 pub(crate) use thread::DataPlane;
+pub(crate) use transport::Transport;

@@ -11,10 +11,15 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{acceptor::Accepted, connection};
+use super::{
+    acceptor::{Accepted, Speaks},
+    connection,
+};
 use crate::{
     core::{Core, Shared},
+    frames::{listen, topics},
     routes::follow::Routes,
+    upstream::Question,
 };
 
 /// Connections that wait for a busy thread; the acceptor waits when there are more.
@@ -185,35 +190,57 @@ impl Work {
     }
 
     async fn serve(mut self) {
-        let core = Rc::new(Core::new(self.shared, self.own, self.index));
+        let core = Rc::new(Core::new(self.shared, self.own, self.index, self.drain.clone()));
         // Ends with the runtime.
         tokio::task::spawn_local(follow(self.discovery, self.routes, Rc::clone(&core), self.is_synced));
+        if self.index == 0 {
+            // Ends with the runtime.
+            tokio::task::spawn_local(topics::tasks::follow(Rc::clone(&core)));
+        }
         let mut questions = core.shared.inspector.join();
         let asked = Rc::clone(&core);
         // Ends with the runtime.
         tokio::task::spawn_local(async move {
             while let Some(question) = questions.recv().await {
                 // Nobody waits any more when the asker has gone.
-                drop(question.send(asked.upstreams.view()));
+                match question {
+                    Question::Upstreams(answer) => drop(answer.send(asked.upstreams.view())),
+                    Question::Connections(part, answer) => {
+                        drop(answer.send(asked.connections.view(part, std::time::Instant::now())));
+                    }
+                }
             }
         });
         let (connections, sessions) = (TaskTracker::new(), core.sessions.clone());
         loop {
             tokio::select! {
                 accepted = self.incoming.recv() => match accepted {
-                    Some(accepted) => {
-                        connections.spawn_local(connection::serve(Rc::clone(&core), accepted, self.drain.clone()));
-                    }
+                    Some(accepted) => serve(&connections, &core, accepted, &self.drain),
                     None => break,
                 },
                 () = self.drain.cancelled() => break,
             }
+        }
+        core.leaving.cancel();
+        // What was accepted and is on its way here may have sent its call already.
+        self.incoming.close();
+        while let Some(accepted) = self.incoming.recv().await {
+            serve(&connections, &core, accepted, &self.drain);
         }
         connections.close();
         connections.wait().await;
         sessions.close();
         sessions.wait().await;
     }
+}
+
+/// Begins to serve a connection, by what its port speaks.
+fn serve(connections: &TaskTracker, core: &Rc<Core>, accepted: Accepted, drain: &CancellationToken) {
+    let (core, drain) = (Rc::clone(core), drain.clone());
+    match accepted.speaks {
+        Speaks::Http => connections.spawn_local(connection::serve(core, accepted, drain)),
+        Speaks::Frames(profile) => connections.spawn_local(listen::serve(core, accepted, profile, drain)),
+    };
 }
 
 /// Keeps the thread's view of the instances and of the routes up to date, for ever.

@@ -8,7 +8,7 @@ use mcp_proto::{
     gateway::v1::{self as wire, Route, route},
 };
 
-use mcp_client::discovery::registered_name;
+use mcp_client::discovery::{plain_name, registered_name};
 
 use super::{path::PathPattern, rewrite::Rewrite, violations::Violations};
 
@@ -92,6 +92,11 @@ impl Forward {
         }
         let at = lot % sum.max(&1);
         self.targets.iter().find(|(_, end)| at < *end).map(|(service, _)| service)
+    }
+
+    /// The services that it names.
+    pub(super) fn services(&self) -> impl Iterator<Item = &str> {
+        self.targets.iter().map(|(service, _)| plain_name(service))
     }
 
     /// True when a lot is drawn for each request.

@@ -4,10 +4,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use mcp_proto::{
     Error,
-    gateway::v1::{Policy, Route, Settings, UnknownFields, route},
+    frame::Command,
+    gateway::v1::{Policy, Route, RouteMatch, Settings, UnknownFields, route},
 };
 
 use super::{
+    access,
     action::Action,
     facts::RouteFacts,
     hosts::HostPattern,
@@ -41,11 +43,15 @@ pub(crate) struct CompiledRoute {
     pub(crate) facts: Arc<RouteFacts>,
     /// Its layers, the outermost first.
     pub(crate) layers: Vec<Arc<dyn Plan>>,
+    /// The version of its record; 0 for the default route, which has none.
+    pub(super) version: u64,
     pub(super) priority: i32,
     pub(super) hosts: Vec<HostPattern>,
     pub(super) path: PathPattern,
     pub(super) is_grpc: bool,
     pub(super) predicate: Predicate,
+    /// A command of the wire frame, and the path of the method that it stands for.
+    pub(super) command: Option<(u16, String)>,
 }
 
 /// Where a route stands among others; greater comes first.
@@ -57,11 +63,13 @@ impl CompiledRoute {
         Self {
             facts: Arc::default(),
             layers: Vec::new(),
+            version: 0,
             priority: i32::MIN,
             hosts: Vec::new(),
             path: PathPattern::any(),
             is_grpc: false,
             predicate: Predicate::default(),
+            command: None,
         }
     }
 
@@ -94,6 +102,7 @@ impl CompiledRoute {
             (Some(path), None) => PathPattern::compile(path, "match.path", &mut wrong),
             (None, None) => Some(PathPattern::any()),
         };
+        let command = command_of(&wanted, &mut wrong);
         let parts = (&*wanted.methods, &*wanted.headers, &*wanted.query);
         let predicate = Predicate::compile(parts, "match.", &mut wrong);
         // What is wrong with the path was told; it need not look as if the rewrite were wrong too.
@@ -104,7 +113,17 @@ impl CompiledRoute {
         let facts = facts(&route.id, &settings, action.unwrap_or_default(), &mut wrong);
         wrong.into_result()?;
         let is_grpc = wanted.grpc.is_some();
-        Ok(Self { facts, layers, priority: route.priority, hosts, path: pattern, is_grpc, predicate })
+        Ok(Self {
+            facts,
+            layers,
+            version: route.version,
+            priority: route.priority,
+            hosts,
+            path: pattern,
+            is_grpc,
+            predicate,
+            command,
+        })
     }
 
     /// Where it stands among others for requests to this host.
@@ -144,6 +163,17 @@ fn check_names(id: &str, description: &str, wrong: &mut Violations) {
     wrong.check(description.len() <= DESCRIPTION_BYTES_MAX, "description", "must have at most 1000 bytes");
 }
 
+/// The command that stands for the method of a match.
+fn command_of(wanted: &RouteMatch, wrong: &mut Violations) -> Option<(u16, String)> {
+    let frame = wanted.frame.as_ref()?;
+    let command = u16::try_from(frame.cmd).ok().filter(|command| Command(*command).is_user());
+    wrong.check(command.is_some(), "match.frame.cmd", "must be within 0x8000 and 0xffff, the commands of users");
+    let method = wanted.grpc.as_ref().filter(|grpc| !grpc.method.is_empty());
+    wrong.check(method.is_some(), "match.frame", "needs `match.grpc` with a method: what the command stands for");
+    let method = method?;
+    Some((command?, format!("/{}/{}", method.service, method.method)))
+}
+
 fn subject<'a>(route: &'a Route, settings: &'a Settings) -> Subject<'a> {
     let mirror = match &route.action {
         Some(route::Action::Forward(forward)) => forward.mirror.as_ref(),
@@ -170,10 +200,12 @@ fn facts(id: &str, settings: &Settings, action: Action, wrong: &mut Violations) 
     wrong.check(known.is_ok(), "settings.json.unknown_fields", "is not one of the choices");
     let calls = upstream::compile(settings.upstream.as_ref(), wrong);
     let rate_limits = rates::compile(&settings.rate_limits, wrong);
+    let access = access::compile(settings.auth.as_ref(), wrong);
     Arc::new(RouteFacts {
         id: id.into(),
         action,
         calls,
+        access,
         rate_limits,
         ignore_unknown_fields: known == Ok(UnknownFields::Ignore),
     })

@@ -2,8 +2,8 @@
 
 use std::{ops::Deref, rc::Rc, sync::Arc};
 
-use super::{action::Action, upstream::Calls};
-use crate::{config::RateLimit, upstream::policy::Policy};
+use super::{access::Access, action::Action, upstream::Calls};
+use crate::{config::RateLimit, metrics::RouteTally, upstream::policy::Policy};
 
 /// Name of the route that requests take when no other has them.
 pub(crate) const DEFAULT_ID: &str = "default";
@@ -17,6 +17,8 @@ pub(crate) struct RouteFacts {
     pub(crate) action: Action,
     /// How instances are called.
     pub(crate) calls: Calls,
+    /// Who may take it.
+    pub(crate) access: Access,
     /// How often callers may call.
     pub(crate) rate_limits: Vec<RateLimit>,
     /// True: fields of a JSON body and parameters of a query that the message does not have are ignored.
@@ -30,6 +32,7 @@ impl Default for RouteFacts {
             id: DEFAULT_ID.into(),
             action: Action::default(),
             calls: Calls::default(),
+            access: Access::default(),
             rate_limits: Vec::new(),
             ignore_unknown_fields: false,
         }
@@ -52,13 +55,16 @@ impl RouteFacts {
 pub(crate) struct Taken {
     facts: Arc<RouteFacts>,
     policy: Option<Rc<Policy>>,
+    /// What is counted of it.
+    pub(crate) tally: Rc<RouteTally>,
 }
 
 impl Taken {
     /// A route for one thread.
     pub(crate) fn new(facts: Arc<RouteFacts>) -> Rc<Self> {
-        let policy = facts.calls.policy.clone().map(Rc::new);
-        Rc::new(Self { facts, policy })
+        let policy = facts.calls.policy.as_deref().cloned().map(Rc::new);
+        let tally = Rc::new(RouteTally::new(&facts.id));
+        Rc::new(Self { facts, policy, tally })
     }
 
     /// How instances are called; `None`: as the gateway's settings say.

@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use futures_util::{FutureExt, StreamExt};
 use mcp_coord::{Coordinator, WatchStream, keys};
 use mcp_proto::gateway::v1::RecordProblem;
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{compiled::CompiledRoute, known::Known, table::RouteTable};
@@ -15,6 +18,9 @@ const WATCH_BACKOFF: Duration = Duration::from_millis(500);
 /// Most changes that are taken together before they are published.
 const CHANGES_PER_PUBLISH_MAX: usize = 1_000;
 
+/// Longest pause after a table was published; a change waits no longer for it.
+const PAUSE_MAX: Duration = Duration::from_millis(30);
+
 /// What is in force at one moment.
 #[derive(Debug, Default)]
 pub(crate) struct View {
@@ -22,6 +28,8 @@ pub(crate) struct View {
     pub(crate) table: Arc<RouteTable>,
     /// Records that cannot be used.
     pub(crate) problems: Vec<RecordProblem>,
+    /// Records of routes and of policies, usable or not.
+    pub(crate) counts: (usize, usize),
     /// True once the store was read whole.
     pub(crate) is_synced: bool,
 }
@@ -125,8 +133,13 @@ async fn follow(
             }
         }
         if known.is_synced() && (changed || !was_synced) {
-            let (table, problems) = (Arc::new(known.table()), known.problems());
-            view.send_replace(Arc::new(View { table, problems, is_synced: true }));
+            let started = Instant::now();
+            let (table, problems, counts) = (Arc::new(known.table()), known.problems(), known.counts());
+            let before = view.send_replace(Arc::new(View { table, problems, counts, is_synced: true }));
+            // A table of thousands takes a while: when one change follows the other, half of the time is left to others.
+            sleep(started.elapsed().min(PAUSE_MAX)).await;
+            // By now the data plane has let go of the one before, whose end takes a while too.
+            drop(before);
         }
     }
 }

@@ -78,6 +78,11 @@ impl<R: Record> Kept<R> {
         touched
     }
 
+    /// Records, usable or not; one that was good before and is bad now counts once.
+    fn count(&self) -> usize {
+        self.good.len() + self.bad.keys().filter(|id| !self.good.contains_key(*id)).count()
+    }
+
     fn id_of(&self, key: &str) -> Option<String> {
         key.strip_prefix(&self.prefix).map(str::to_owned)
     }
@@ -191,6 +196,11 @@ impl Known {
                 self.unusable.insert(id.to_owned(), reason);
             }
         }
+    }
+
+    /// How many records of routes and of policies there are, usable or not.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.routes.count(), self.policies.count())
     }
 
     /// The routes that are in force.

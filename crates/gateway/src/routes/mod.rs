@@ -7,6 +7,7 @@
 //! [`service`] is the interface, `store` and `record` how records lie in coordination. [`follow`] watches them, and
 //! `known` says what is in force because of them.
 
+mod access;
 pub(crate) mod action;
 pub(crate) mod compiled;
 pub(crate) mod facts;
@@ -24,6 +25,7 @@ mod settings;
 mod store;
 pub(crate) mod table;
 mod upstream;
+pub(crate) mod view;
 pub(crate) mod violations;
 
 #[cfg(test)]

@@ -20,15 +20,16 @@ pub(super) struct Paths {
 /// What is known after some segments.
 #[derive(Debug, Default)]
 struct Node {
-    literals: HashMap<String, Self>,
+    /// Behind a pointer, since a map has room for more than it holds.
+    literals: HashMap<Box<str>, Box<Self>>,
     any: Option<Box<Self>>,
     rest: Leaf,
     here: Leaf,
 }
 
-/// Routes that end at a node, by verb; no verb is the empty one.
+/// Routes that end at a node, by verb; no verb is the empty one. There are a few at most.
 #[derive(Debug, Default)]
-struct Leaf(HashMap<String, Numbers>);
+struct Leaf(Vec<(Box<str>, Numbers)>);
 
 /// The routes of one pattern, each list in order. Those that ask for one value of a header lie under that value, so that
 /// thousands that differ by, say, a tenant's header cost no more than one.
@@ -71,13 +72,13 @@ impl Paths {
         let mut rest = false;
         for segment in &pattern.segments {
             match segment {
-                Segment::Literal(text) => node = node.literals.entry(text.clone()).or_default(),
+                Segment::Literal(text) => node = node.literals.entry(text.as_str().into()).or_default(),
                 Segment::Any => node = node.any.get_or_insert_default(),
                 Segment::Rest => rest = true,
             }
         }
         let leaf = if rest { &mut node.rest } else { &mut node.here };
-        leaf.0.entry(pattern.verb.clone().unwrap_or_default()).or_default().insert(header, number);
+        leaf.of(pattern.verb.as_deref().unwrap_or_default()).insert(header, number);
     }
 
     /// Makes `best` the first route that accepts the path and that `fits`, if it comes before `best`.
@@ -102,9 +103,22 @@ impl Paths {
     }
 }
 
+impl Leaf {
+    /// The routes with a verb.
+    fn of(&mut self, verb: &str) -> &mut Numbers {
+        let at = self.0.iter().position(|(known, _)| **known == *verb).unwrap_or_else(|| {
+            self.0.reserve_exact(1);
+            self.0.push((verb.into(), Numbers::default()));
+            self.0.len() - 1
+        });
+        &mut self.0[at].1
+    }
+}
+
 impl Numbers {
     fn insert(&mut self, header: Option<(&HeaderName, &str)>, number: u32) {
         let Some((name, value)) = header else {
+            self.plain.reserve_exact(usize::from(self.plain.is_empty()));
             return self.plain.push(number);
         };
         let at = self.by_header.iter().position(|(other, _)| other == name).unwrap_or_else(|| {
@@ -139,7 +153,7 @@ impl<F: Fn(u32) -> bool> Search<'_, F> {
     }
 
     fn end(&mut self, leaf: &Leaf, verb: &str) {
-        let Some(numbers) = leaf.0.get(verb) else {
+        let Some((_, numbers)) = leaf.0.iter().find(|(known, _)| **known == *verb) else {
             return;
         };
         self.first(&numbers.plain);

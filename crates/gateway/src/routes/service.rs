@@ -35,7 +35,7 @@ pub(crate) struct Service {
 impl Service {
     /// Reads and writes the records of `cluster`; `routes` is what is in force.
     pub(crate) fn new(coord: Arc<dyn Coordinator>, cluster: &str, routes: Routes) -> Self {
-        Self { store: Store::new(coord, cluster), routes }
+        Self { store: Store::new(coord, cluster, routes.clone()), routes }
     }
 
     async fn apply<R: Stored>(&self, record: &mut R, validate_only: bool) -> Result<(), Error> {

@@ -22,5 +22,6 @@ pub(super) fn merge(lower: Settings, upper: Settings) -> Settings {
         upstream: upper.upstream.or(lower.upstream),
         rate_limits,
         layers,
+        auth: upper.auth.or(lower.auth),
     }
 }

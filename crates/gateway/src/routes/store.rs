@@ -10,6 +10,7 @@ use mcp_proto::{
 
 use super::{
     compiled::{CompiledRoute, check_id, check_policy},
+    follow::{Routes, View},
     known::version_of,
     record::{self, Record},
 };
@@ -24,6 +25,7 @@ const POLICIES_MAX: usize = 2_000;
 pub(super) struct Store {
     coord: Arc<dyn Coordinator>,
     cluster: String,
+    routes: Routes,
 }
 
 /// A page of records.
@@ -40,6 +42,9 @@ pub(super) trait Stored: Record {
     /// Most of them.
     const COUNT_MAX: usize;
 
+    /// How many there are, as far as it has been heard.
+    fn count(view: &View) -> usize;
+
     /// What the keys of all begin with.
     fn prefix(cluster: &str) -> String;
 
@@ -52,6 +57,10 @@ pub(super) trait Stored: Record {
 impl Stored for Route {
     const COUNT_MAX: usize = ROUTES_MAX;
 
+    fn count(view: &View) -> usize {
+        view.counts.0
+    }
+
     fn prefix(cluster: &str) -> String {
         keys::routes(cluster)
     }
@@ -60,15 +69,19 @@ impl Stored for Route {
 impl Stored for Policy {
     const COUNT_MAX: usize = POLICIES_MAX;
 
+    fn count(view: &View) -> usize {
+        view.counts.1
+    }
+
     fn prefix(cluster: &str) -> String {
         keys::policies(cluster)
     }
 }
 
 impl Store {
-    /// The records of a cluster.
-    pub(super) fn new(coord: Arc<dyn Coordinator>, cluster: &str) -> Self {
-        Self { coord, cluster: cluster.to_owned() }
+    /// The records of a cluster; `routes` has heard of them.
+    pub(super) fn new(coord: Arc<dyn Coordinator>, cluster: &str, routes: Routes) -> Self {
+        Self { coord, cluster: cluster.to_owned(), routes }
     }
 
     /// One record.
@@ -201,7 +214,11 @@ impl Store {
         Ok(entry.and_then(|entry| read(&entry, &R::prefix(&self.cluster))))
     }
 
+    /// Writes at the same time may go a little over it: the limit is there to keep the table small, not to be exact.
     async fn check_count<R: Stored>(&self, key: &str) -> Result<(), Error> {
+        if R::count(&self.routes.view()) < R::COUNT_MAX {
+            return Ok(());
+        }
         let snapshot = self.coord.range(&R::prefix(&self.cluster)).await.map_err(unavailable)?;
         let is_new = snapshot.entries.binary_search_by(|entry| entry.key.as_str().cmp(key)).is_err();
         if is_new && snapshot.entries.len() >= R::COUNT_MAX {

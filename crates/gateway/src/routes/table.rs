@@ -5,7 +5,7 @@
 //! then one that names methods, then more headers, then more query parameters; and at last the id in the alphabet. All
 //! routes are put into that order when the table is built, so that "first" is the smallest number.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     compiled::CompiledRoute,
@@ -22,6 +22,8 @@ pub(crate) struct RouteTable {
     order: Vec<usize>,
     hosts: Hosts<Tables>,
     has_grpc: bool,
+    /// Paths of methods by the command of the wire frame that stands for them.
+    commands: BTreeMap<u16, String>,
     default: Arc<CompiledRoute>,
 }
 
@@ -69,12 +71,36 @@ impl RouteTable {
             order.push(place);
         }
         let has_grpc = routes.iter().any(|route| route.is_grpc);
-        Self { routes, order, hosts, has_grpc, default }
+        let mut commands = BTreeMap::new();
+        // Of routes that give the same command, the one that comes first has it.
+        for place in &order {
+            if let Some((command, path)) = &routes[*place].command {
+                commands.entry(*command).or_insert_with(|| path.clone());
+            }
+        }
+        Self { routes, order, hosts, has_grpc, commands, default }
+    }
+
+    /// The path of the gRPC method that a command of the wire frame stands for, if a route says so.
+    pub(crate) fn method_of(&self, command: u16) -> Option<&str> {
+        self.commands.get(&command).map(String::as_str)
     }
 
     /// How many routes there are, the default one not counted.
     pub(crate) fn len(&self) -> usize {
         self.routes.len()
+    }
+
+    /// The names of all, the default one included.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.routes.iter().chain([&self.default]).map(|route| &*route.facts.id)
+    }
+
+    /// Every route once, in the order in which requests take them.
+    pub(crate) fn in_order(&self) -> impl Iterator<Item = &Arc<CompiledRoute>> {
+        let mut seen = vec![false; self.routes.len()];
+        let places = self.order.iter().copied().filter(move |place| !std::mem::replace(&mut seen[*place], true));
+        places.map(|place| &self.routes[place]).chain([&self.default])
     }
 
     /// The route of requests that no other has.

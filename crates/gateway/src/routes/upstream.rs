@@ -1,5 +1,7 @@
 //! How the instances of a route's services are called: its section `upstream`.
 
+use std::sync::Arc;
+
 use mcp_client::value::from_value;
 use prost_types::{Struct, Value, value::Kind};
 
@@ -15,7 +17,7 @@ const PRIORITY: &str = "priority";
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Calls {
     /// How instances are chosen, and what is done when they fail; `None`: as the gateway's settings say.
-    pub(crate) policy: Option<Policy>,
+    pub(crate) policy: Option<Arc<Policy>>,
     /// Who waits when not all can be served.
     pub(crate) priority: Priority,
 }
@@ -43,7 +45,7 @@ pub(super) fn compile(section: Option<&Struct>, wrong: &mut Violations) -> Calls
             for fault in policy.faults() {
                 wrong.add(format!("{AT}.{}", fault.field), fault.description);
             }
-            Calls { policy: Some(policy), priority }
+            Calls { policy: Some(Arc::new(policy)), priority }
         }
         Err(error) => {
             let path = error.path().to_string();

@@ -25,11 +25,16 @@ pub(crate) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// Metadata of the error that says why, for programs.
 pub(crate) const REASON: &str = "reason";
 
+/// How the reasons begin for which a key of ours is refused.
+const OURS: &str = "KEY_";
+
 /// Knows who may prove what.
 #[derive(Debug)]
 pub(crate) struct Authenticator {
     /// Whoever comes without credentials, where that is allowed.
     anonymous: Option<Arc<Principal>>,
+    /// Whoever is not known, on routes that are for everybody.
+    nobody: Arc<Principal>,
     bootstrap: Option<(Hash, Arc<Principal>)>,
     keys: Arc<Keys>,
     issuers: Vec<Arc<Source>>,
@@ -58,7 +63,27 @@ impl Authenticator {
         let clients = settings.tls.clients.iter();
         let clients = clients.map(|client| (client.name.clone(), certified(&client.name, client.roles.clone())));
         let anonymous = settings.anonymous.then(|| Arc::new(Principal::anonymous()));
-        Self { anonymous, bootstrap, keys, issuers, clients: clients.collect() }
+        let nobody = Arc::new(Principal::nobody());
+        Self { anonymous, nobody, bootstrap, keys, issuers, clients: clients.collect() }
+    }
+
+    /// The same as [`authenticate`](Self::authenticate) where everybody may come: who is not known is nobody. What they
+    /// show may be for the service behind; only a key of ours must be right.
+    ///
+    /// # Errors
+    /// `UNAUTHENTICATED`, for a wrong key of ours.
+    pub(crate) async fn welcome(
+        &self,
+        headers: &HeaderMap,
+        certificate: Option<&str>,
+        cache: &TokenCache,
+        now: Duration,
+    ) -> Result<Arc<Principal>, Error> {
+        let is_ours = |error: &Error| error.metadata().get(REASON).is_some_and(|reason| reason.starts_with(OURS));
+        match self.authenticate(headers, certificate, cache, now).await {
+            Err(error) if !is_ours(&error) => Ok(Arc::clone(&self.nobody)),
+            outcome => outcome,
+        }
     }
 
     /// Who calls, by the headers of the request and the name in the certificate at the other end. A key or a token
@@ -228,6 +253,23 @@ mod tests {
             (vec![("authorization", "Bearer mcp_x")], Some("spiffe://mesh/a"), "KEY_UNKNOWN"),
         ] {
             assert_eq!(outcome(&authenticator, &pairs, certificate).await, expected, "{pairs:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn where_everybody_may_come_only_a_key_of_ours_must_be_right() {
+        let (authenticator, cache) = (authenticator(false), TokenCache::default());
+        let bearer = format!("Bearer {BOOTSTRAP}");
+        for (pairs, expected) in [
+            (vec![], "nobody"),
+            (vec![("authorization", "Basic YTpi")], "nobody"),
+            (vec![("authorization", "Bearer for-the-service-behind")], "nobody"),
+            (vec![("authorization", bearer.as_str())], "bootstrap"),
+            (vec![("authorization", "Bearer mcp_0000000000000000_x")], "KEY_UNKNOWN"),
+        ] {
+            let outcome = authenticator.welcome(&headers(&pairs), None, &cache, Duration::ZERO).await;
+            let shown = outcome.map_or_else(|error| error.metadata()[REASON].clone(), |who| who.name.to_string());
+            assert_eq!(shown, expected, "{pairs:?}");
         }
     }
 

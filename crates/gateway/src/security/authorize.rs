@@ -6,7 +6,7 @@ use mcp_proto::{Code, Error};
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 
 use super::{
-    principal::{Principal, Reach, Role},
+    principal::{Principal, Proof, Reach, Role},
     roles::{self, Need, Place},
     scope::{self, FieldPath},
 };
@@ -45,21 +45,56 @@ pub(crate) enum Subject {
 /// `UNAUTHENTICATED` when it is nobody; `PERMISSION_DENIED`, with the role that is needed.
 pub(crate) fn authorize(principal: Option<&Principal>, rpc_path: &str) -> Result<Option<Narrow>, Error> {
     let Some(principal) = principal else {
-        return Err(Error::new(Code::Unauthenticated, "the call carries no credentials"));
+        return Err(unknown());
     };
     let Some(Need { role, place }) = roles::need(rpc_path) else {
         return Ok(None);
     };
     match (principal.grants.reach(role), place) {
         (Reach::Everywhere, _) | (Reach::Within(_), Place::Anywhere) => Ok(None),
-        (Reach::Within(namespaces), Place::In(_) | Place::Filter(_) | Place::Task | Place::Workflow) => {
+        (Reach::Within(namespaces), Place::In(_) | Place::Topic | Place::Filter(_) | Place::Task | Place::Workflow) => {
             let namespaces = namespaces.into_iter().map(str::to_owned).collect();
             Ok(Some(Narrow { rpc_path: rpc_path.to_owned(), role, place, namespaces }))
         }
         (Reach::Within(_), Place::Cluster) => {
             Err(denied(role, format!("`{rpc_path}` needs the role {} in all namespaces", role.name())))
         }
+        (Reach::Nowhere, _) if principal.proof == Proof::None => Err(unknown()),
         (Reach::Nowhere, _) => Err(denied(role, format!("`{rpc_path}` needs the role {}", role.name()))),
+    }
+}
+
+/// Checks that `principal` has `role` everywhere, for what lies in no namespace.
+///
+/// # Errors
+/// `UNAUTHENTICATED` when it is nobody; `PERMISSION_DENIED`, with the role that is needed.
+pub(crate) fn require(principal: Option<&Principal>, role: Role, what: &str) -> Result<(), Error> {
+    let Some(principal) = principal else {
+        return Err(unknown());
+    };
+    match principal.grants.reach(role) {
+        Reach::Everywhere => Ok(()),
+        Reach::Within(_) => Err(denied(role, format!("`{what}` needs the role {} in all namespaces", role.name()))),
+        Reach::Nowhere => Err(denied(role, format!("`{what}` needs the role {}", role.name()))),
+    }
+}
+
+/// `UNAUTHENTICATED`.
+fn unknown() -> Error {
+    Error::new(Code::Unauthenticated, "the call carries no credentials")
+}
+
+/// Decides whether `principal` may see what is registered: it must be a viewer somewhere, as for `Discover`.
+///
+/// # Errors
+/// `PERMISSION_DENIED`, with the role that is needed.
+pub(crate) fn may_see_services(principal: &Principal) -> Result<(), Error> {
+    match principal.grants.reach(Role::Viewer) {
+        Reach::Everywhere | Reach::Within(_) => Ok(()),
+        Reach::Nowhere => {
+            let text = "what is registered is for callers with the role viewer, in one namespace at least";
+            Err(denied(Role::Viewer, text.to_owned()))
+        }
     }
 }
 
@@ -99,6 +134,7 @@ fn field(input: &MessageDescriptor, place: Place) -> Option<FieldPath> {
     match place {
         Place::Cluster | Place::Anywhere => None,
         Place::In(names) => FieldPath::of(input, names),
+        Place::Topic => FieldPath::of(input, &["topic"]),
         Place::Filter(name) => FieldPath::of(input, &[name]),
         Place::Task => FieldPath::of(input, &["task_id"]),
         Place::Workflow => FieldPath::of(input, &["workflow_id"]),
@@ -117,6 +153,10 @@ impl Narrow {
         let texts = scope::texts(message, path).map_err(malformed)?;
         match self.place {
             Place::In(_) => texts.into_iter().try_for_each(|text| self.check(text)).map(|()| Subject::Allowed),
+            Place::Topic => {
+                let mut levels = texts.into_iter().map(|text| text.split('/').next().unwrap_or_default());
+                levels.try_for_each(|level| self.check(level)).map(|()| Subject::Allowed)
+            }
             Place::Filter(_) if texts.contains("") => Err(self.denied("all namespaces; name one")),
             Place::Filter(_) => texts.into_iter().try_for_each(|text| self.check(text)).map(|()| Subject::Allowed),
             Place::Task => only(&texts).map(|id| Subject::Task(id.to_owned())),
@@ -173,7 +213,7 @@ mod tests {
     use prost::Message;
 
     use super::*;
-    use crate::security::principal::{Grants, Proof};
+    use crate::security::principal::Grants;
 
     const SUBMIT: &str = "/mcp.scheduler.v1.TaskService/SubmitTask";
     const GET: &str = "/mcp.scheduler.v1.TaskService/GetTask";
@@ -222,6 +262,16 @@ mod tests {
         for rpc_path in [GET, "/acme.Books/Get"] {
             assert_eq!(authorize(None, rpc_path).unwrap_err().code(), Code::Unauthenticated);
         }
+    }
+
+    #[test]
+    fn whoever_reads_somewhere_sees_what_is_registered() {
+        let refused =
+            |grants: &[&str]| may_see_services(&principal(grants)).map_err(|error| error.metadata()[ROLE].clone());
+        for grants in [&["viewer"][..], &["viewer@a"], &["operator@b"], &["admin"]] {
+            assert_eq!(refused(grants), Ok(()), "{grants:?}");
+        }
+        assert_eq!(refused(&[]), Err("viewer".to_owned()));
     }
 
     fn narrow(grants: &[&str], rpc_path: &str) -> Narrow {

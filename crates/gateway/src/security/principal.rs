@@ -74,6 +74,13 @@ fn is_namespace(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
+impl Grant {
+    /// True when who has this has `needed` too.
+    pub(crate) fn covers(&self, needed: &Self) -> bool {
+        self.role >= needed.role && (self.namespace.is_none() || self.namespace == needed.namespace)
+    }
+}
+
 impl fmt::Display for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.namespace {
@@ -161,7 +168,7 @@ pub(crate) enum Reach<'a> {
 /// How a caller proved who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Proof {
-    /// Not at all; that is allowed in development.
+    /// Not at all; that is allowed in development, and on routes that are for everybody.
     None,
     /// By the bootstrap key of the settings.
     Bootstrap,
@@ -188,6 +195,11 @@ impl Principal {
     /// Whoever comes without credentials where that is allowed.
     pub(crate) fn anonymous() -> Self {
         Self { name: "anonymous".into(), proof: Proof::None, grants: Grants::everything() }
+    }
+
+    /// Whoever takes a route that is for everybody, without credentials that we know.
+    pub(crate) fn nobody() -> Self {
+        Self { name: "nobody".into(), proof: Proof::None, grants: Grants::default() }
     }
 }
 

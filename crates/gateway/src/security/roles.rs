@@ -18,6 +18,8 @@ pub(crate) enum Place {
     Anywhere,
     /// At this path of fields; an empty one means `default`. Through repeated fields, each of them counts.
     In(&'static [&'static str]),
+    /// The first level of the path in `topic`.
+    Topic,
     /// In this field, a filter; an empty one means all.
     Filter(&'static str),
     /// That of the task with the id in `task_id`.
@@ -68,6 +70,7 @@ const NEEDS: &[(&str, Need)] = &[
     ("/mcp.gateway.v1.RouteService/GetRoute", viewer(Place::Cluster)),
     ("/mcp.gateway.v1.RouteService/ListPolicies", viewer(Place::Cluster)),
     ("/mcp.gateway.v1.RouteService/ListRoutes", viewer(Place::Cluster)),
+    ("/mcp.gateway.v1.TopicService/Publish", operator(Place::Topic)),
     ("/mcp.registry.v1.RegistryService/Deregister", operator(Place::Cluster)),
     ("/mcp.registry.v1.RegistryService/Discover", viewer(Place::Anywhere)),
     ("/mcp.registry.v1.RegistryService/Heartbeat", operator(Place::Cluster)),
@@ -178,6 +181,7 @@ mod tests {
                 Place::Cluster | Place::Anywhere => continue,
                 Place::In(names) => names,
                 Place::Filter(name) => &[*name],
+                Place::Topic => &["topic"],
                 Place::Task => &["task_id"],
                 Place::Workflow => &["workflow_id"],
             };

@@ -41,6 +41,9 @@ pub struct TlsSettings {
     pub key: Option<PathBuf>,
     /// PEM file with the roots that callers' certificates must come from. Without it none are asked for.
     pub client_ca: Option<PathBuf>,
+    /// PEM file with lists of revoked certificates (CRL), one of each authority that issues callers' certificates. With it,
+    /// a certificate of an authority without a list is refused, and so are all when the list has run out.
+    pub client_crl: Option<PathBuf>,
     /// True: a caller without a certificate is turned away in the handshake. False: it may use another credential.
     pub client_required: bool,
     /// What callers with a certificate may do, by the name in it.
@@ -115,6 +118,7 @@ impl Default for TlsSettings {
             certificate: None,
             key: None,
             client_ca: None,
+            client_crl: None,
             client_required: false,
             clients: Vec::new(),
             reload_interval: Duration::from_secs(5),
@@ -176,6 +180,9 @@ impl TlsSettings {
         }
         if self.client_ca.is_some() && !self.is_on() {
             return Err(("security.tls.client_ca", "needs `security.tls.certificate`".into()));
+        }
+        if self.client_crl.is_some() && self.client_ca.is_none() {
+            return Err(("security.tls.client_crl", "needs `security.tls.client_ca`".into()));
         }
         if self.client_required && self.client_ca.is_none() {
             return Err(("security.tls.client_required", "needs `security.tls.client_ca`".into()));
@@ -314,6 +321,9 @@ mod tests {
         settings.tls.client_required = true;
         assert_eq!(settings.check().unwrap_err().0, "security.tls.client_required");
         settings.tls.client_required = false;
+        settings.tls.client_crl = Some("crl.pem".into());
+        assert_eq!(settings.check().unwrap_err().0, "security.tls.client_crl");
+        settings.tls.client_crl = None;
         settings.bootstrap_key = "short".to_owned().into();
         assert_eq!(settings.check().unwrap_err().0, "security.bootstrap_key");
         settings.bootstrap_key = Secret::default();

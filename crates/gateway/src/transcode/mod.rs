@@ -21,3 +21,4 @@ pub(crate) mod send;
 pub(crate) mod serve;
 pub(crate) mod template;
 pub(crate) mod trie;
+mod upload;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::HeaderValue;
-use prost_reflect::{DynamicMessage, MessageDescriptor, Value};
+use prost_reflect::{DynamicMessage, Value};
 
 /// Numbers of its fields, which every version of it has. Source: `google/api/httpbody.proto`.
 const CONTENT_TYPE: u32 = 1;
@@ -11,13 +11,11 @@ const DATA: u32 = 2;
 /// What content is that does not say what it is.
 pub(crate) const UNKNOWN_TYPE: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
-/// Content and its type as a message.
-pub(crate) fn message(kind: MessageDescriptor, content_type: &str, data: Bytes) -> DynamicMessage {
-    let mut message = DynamicMessage::new(kind);
+/// Puts content and its type into a message.
+pub(crate) fn fill(message: &mut DynamicMessage, content_type: &str, data: Bytes) {
     // Those that an HttpBody of another shape has not are left out.
     message.try_set_field_by_number(CONTENT_TYPE, Value::String(content_type.to_owned())).unwrap_or_default();
     message.try_set_field_by_number(DATA, Value::Bytes(data)).unwrap_or_default();
-    message
 }
 
 /// The type and the content of a message.

@@ -3,19 +3,23 @@
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, header};
+use http::{HeaderMap, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use mcp_proto::{Code, Error};
 use tokio::time::{Instant, timeout_at};
 
-use super::frames::Frames;
+use super::{convert::Converter, frames::Frames, send::Sent};
 use crate::{
-    body::inbound::{self, Inbound},
+    body::{
+        Body as Answer,
+        inbound::{self, Inbound},
+    },
     core::{Buffered, Core},
-    ending, headers,
+    deadline, ending, headers,
     limits::pace::Pace,
+    reply,
+    upstream::Download,
 };
 
 /// A body, and the room that it takes.
@@ -93,7 +97,8 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Error> {
     }
 }
 
-fn too_slow(rate_min: u32) -> Error {
+/// `BODY_TOO_SLOW`.
+pub(crate) fn too_slow(rate_min: u32) -> Error {
     Error::new(Code::BodyTooSlow, format!("the body came with less than {rate_min} bytes a second"))
 }
 
@@ -106,7 +111,7 @@ fn too_large(len: u64, bytes_max: usize) -> Error {
 ///
 /// # Errors
 /// What the trailers say, or `UPSTREAM_FAILED` when the answer breaks off or is not one message.
-pub(crate) async fn answer(mut answer: Incoming, bytes_max: usize, deadline: Option<Instant>) -> Result<Bytes, Error> {
+pub(crate) async fn answer(mut answer: Download, bytes_max: usize, deadline: Option<Instant>) -> Result<Bytes, Error> {
     let mut frames = Frames::new(bytes_max);
     let mut message = None;
     while let Some(frame) = answer.frame().await {
@@ -137,7 +142,7 @@ pub(crate) async fn answer(mut answer: Incoming, bytes_max: usize, deadline: Opt
 /// # Errors
 /// See [`answer`].
 pub(crate) async fn first(
-    source: &mut Incoming,
+    source: &mut Download,
     frames: &mut Frames,
     deadline: Option<Instant>,
 ) -> Result<Option<Bytes>, Error> {
@@ -155,6 +160,33 @@ pub(crate) async fn first(
         }
     }
     Err(ending::without_status())
+}
+
+/// Waits for the one message of a call and its trailers, and makes them an answer.
+///
+/// # Errors
+/// See [`answer`]; `INTERNAL` when the message cannot be written, which says nothing about the instance.
+pub(crate) async fn unary(core: &Core, sent: Sent, converter: &Converter) -> Result<Response<Answer>, Error> {
+    let Sent { head, frames, deadline, lease } = sent;
+    let message = answer(frames, core.shared.settings.json.answer_bytes_max, deadline);
+    let message = match deadline {
+        Some(at) => timeout_at(at, message).await.map_err(|_| deadline::exceeded())?,
+        None => message.await,
+    };
+    let message = message.inspect_err(|error| lease.failed(error))?;
+    lease.finish(tonic::Code::Ok);
+    let content = converter.answer(message).await?;
+    let mut response = reply::body(StatusCode::OK, content.content_type, content.bytes);
+    add_metadata(&mut response, head);
+    Ok(response)
+}
+
+/// What the instance said besides its message becomes headers.
+pub(crate) fn add_metadata(response: &mut Response<Answer>, mut head: HeaderMap) {
+    headers::into_http(&mut head);
+    for (name, value) in &head {
+        response.headers_mut().append(name, value.clone());
+    }
 }
 
 pub(crate) fn unreadable(reason: impl std::fmt::Display) -> Error {

@@ -71,15 +71,23 @@ pub(crate) fn build(route: &Route, parts: Parts<'_>, reader: Reader<'_>) -> Resu
 
 /// Content that is not JSON, as the message or the field of it that takes such.
 fn raw_request(route: &Route, parts: Parts<'_>) -> DynamicMessage {
-    let input = route.rpc.input();
-    let BodyRule::Field(field) = &route.body else {
-        return raw::message(input, parts.content_type, parts.body.clone());
-    };
-    let mut message = DynamicMessage::new(input);
-    if let Kind::Message(kind) = field.kind() {
-        message.set_field(field, Value::Message(raw::message(kind, parts.content_type, parts.body.clone())));
-    }
+    let mut message = DynamicMessage::new(route.rpc.input());
+    set_content(route, &mut message, parts.content_type, parts.body.clone());
     message
+}
+
+/// Puts content that is not JSON where a request of this route has it.
+pub(crate) fn set_content(route: &Route, message: &mut DynamicMessage, content_type: &str, content: Bytes) {
+    match &route.body {
+        BodyRule::Field(field) => {
+            if let Kind::Message(kind) = field.kind() {
+                let mut inner = DynamicMessage::new(kind);
+                raw::fill(&mut inner, content_type, content);
+                message.set_field(field, Value::Message(inner));
+            }
+        }
+        BodyRule::None | BodyRule::Whole => raw::fill(message, content_type, content),
+    }
 }
 
 /// The text of a variable.

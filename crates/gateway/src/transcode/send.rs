@@ -1,7 +1,6 @@
 //! The gRPC call that an HTTP request becomes.
 
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header, uri::PathAndQuery};
-use hyper::body::Incoming;
+use http::{HeaderMap, HeaderValue, StatusCode, header, uri::PathAndQuery};
 use mcp_proto::{Code, Error};
 use tokio::time::Instant;
 use tonic::Status;
@@ -11,21 +10,21 @@ use crate::{
     body::forward::Forward,
     call::Call,
     core::Core,
-    deadline, ending,
+    ending,
     exchange::Context,
     headers,
-    upstream::{Lease, Outgoing},
+    onward::Onward,
+    upstream::{Download, Lease},
 };
 
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc+proto");
-const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 
 /// An answer that has begun well.
 pub(crate) struct Sent {
     /// Its metadata.
     pub(crate) head: HeaderMap,
     /// Its messages and trailers.
-    pub(crate) frames: Incoming,
+    pub(crate) frames: Download,
     /// When it has to be over.
     pub(crate) deadline: Option<Instant>,
     /// The place of the call on its instance.
@@ -84,34 +83,9 @@ pub(crate) async fn send(
 ) -> Result<Sent, Error> {
     headers::into_metadata(&mut headers);
     headers.insert(header::CONTENT_TYPE, GRPC);
-    headers.insert(header::TE, TRAILERS);
-    call.identity().inject(&mut headers);
-    let path = to.path()?;
-    core.shared.platform.unlock(&mut headers, path.path());
-    let now = Instant::now();
-    if let Some(at) = deadline {
-        headers.insert(deadline::GRPC_TIMEOUT, deadline::remaining(at, now));
-    }
-    let mut onward = Request::new(messages);
-    *onward.method_mut() = Method::POST;
-    *onward.uri_mut() = Uri::from(path);
-    *onward.version_mut() = Version::HTTP_2;
-    *onward.headers_mut() = headers;
-
-    let taken = &to.context.route;
-    let outgoing = Outgoing {
-        service: to.context.target.as_deref().unwrap_or(to.service()),
-        policy: taken.policy().unwrap_or(core.upstreams.policy()),
-        priority: taken.calls.priority,
-        safe: call.method().safe,
-        measured: !call.method().waits,
-        deadline,
-        now,
-        identity: call.identity(),
-        request: onward,
-    };
+    let onward = Onward { core, context: to.context, call, service: to.service(), deadline, now: Instant::now() };
+    let outgoing = onward.outgoing(to.path()?, headers, messages);
     let (response, lease) = core.upstreams.call(outgoing).await?;
-    call.span().record("server.address", lease.address());
     let (parts, frames) = response.into_parts();
     if parts.status != StatusCode::OK {
         let text = format!("the instance answered HTTP {}", parts.status.as_u16());

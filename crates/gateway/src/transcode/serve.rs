@@ -2,7 +2,7 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use mcp_proto::{Code, Error};
 use tokio::time::{Instant, timeout_at};
 
@@ -15,6 +15,7 @@ use super::{
     rules::BodyRule,
     send::{Sent, To, send},
     trie::Found,
+    upload,
 };
 use crate::{
     body::{
@@ -27,7 +28,7 @@ use crate::{
     core::Core,
     deadline,
     exchange::{Context, Exchange},
-    gate, headers,
+    gate,
     metrics::Protocol,
     reply,
 };
@@ -37,7 +38,7 @@ const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 /// Answers a request that is not gRPC.
 pub(crate) async fn serve(core: &Rc<Core>, exchange: Exchange, options: Options) -> Response<Body> {
     let Exchange { request, context } = exchange;
-    let (identity, peer) = (context.identity.clone(), context.caller.address);
+    let identity = context.identity.clone();
     let uri = request.uri().clone();
     let held = core.descriptors();
     let (route, segments) = match held.snapshot.find(request.method(), uri.path()) {
@@ -45,10 +46,10 @@ pub(crate) async fn serve(core: &Rc<Core>, exchange: Exchange, options: Options)
         found => return not_found(&found, request.method(), uri.path()),
     };
     identity.calls(route.rpc.parent_service().full_name(), route.rpc.name());
-    let http = (request.method(), uri.path());
-    let caller = (peer, gate::principal(request.extensions()));
+    identity.fits(|| route.template.to_string());
+    let principal = gate::principal(request.extensions());
     let to = To { route: &route, context: &context };
-    let begun = to.path().and_then(|path| core.begin(Protocol::Json, path.path(), identity, http, caller));
+    let begun = to.path().and_then(|path| core.begin(Protocol::Json, path.path(), identity, principal));
     let mut call = match begun {
         Ok(call) => call,
         Err(error) => return reply::json_error(&error),
@@ -59,12 +60,22 @@ pub(crate) async fn serve(core: &Rc<Core>, exchange: Exchange, options: Options)
     } else {
         Format::accepted(request.headers().get(header::ACCEPT))
     };
+    let rpc = &converter.route.rpc;
+    if converter.route.raw_request && rpc.is_client_streaming() && !rpc.is_server_streaming() {
+        return match upload::serve(core, request, (&converter, &context), &segments, &call).await {
+            Ok(response) => {
+                call.finish(tonic::Code::Ok);
+                response
+            }
+            Err(error) => failed(call, &error),
+        };
+    }
     let answered = match forward(core, request, (&converter, &context), &segments, &call).await {
         Ok(sent) if converter.route.rpc.is_server_streaming() => match format {
             Format::Raw => return download(core, sent, converter, call).await,
             format => return stream(core, sent, converter, format, call),
         },
-        Ok(sent) => unary(core, sent, &converter).await,
+        Ok(sent) => receive::unary(core, sent, &converter).await,
         Err(error) => Err(error),
     };
     match answered {
@@ -91,7 +102,7 @@ pub(crate) fn not_found<T>(found: &Found<'_, '_, T>, method: &Method, path: &str
 }
 
 fn failed(mut call: Call, error: &Error) -> Response<Body> {
-    tracing::debug!(parent: call.span(), %error, "call failed");
+    tracing::debug!(trace_id = %call.identity(), %error, "call failed");
     call.finish(error.code().grpc());
     reply::json_error(error)
 }
@@ -121,6 +132,7 @@ async fn forward(
             timeout_at(asked.unwrap_or(usual), whole).await.map_err(|_| deadline::exceeded())??
         }
     };
+    call.identity().received(body.bytes.len());
     let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let (query, content_type) = (parts.uri.query(), content_type.unwrap_or_default());
     let encoded = converter.request(Parts { segments, query, content_type, body: &body.bytes }).await?;
@@ -132,22 +144,6 @@ async fn forward(
     // A stream lasts as long as its caller likes.
     let deadline = asked.or_else(|| (!route.rpc.is_server_streaming()).then(|| usual + encoded.waits));
     send(core, To { route, context }, parts.headers, Forward::Whole(Some(encoded.frame)), deadline, call).await
-}
-
-/// Waits for the one message and its trailers.
-async fn unary(core: &Core, sent: Sent, converter: &Converter) -> Result<Response<Body>, Error> {
-    let Sent { head, frames, deadline, lease } = sent;
-    let answer = receive::answer(frames, core.shared.settings.json.answer_bytes_max, deadline);
-    let message = match deadline {
-        Some(at) => timeout_at(at, answer).await.map_err(|_| deadline::exceeded())?,
-        None => answer.await,
-    };
-    let message = message.inspect_err(|error| lease.failed(error))?;
-    lease.finish(tonic::Code::Ok);
-    let content = converter.answer(message).await?;
-    let mut response = reply::body(StatusCode::OK, content.content_type, content.bytes);
-    add_metadata(&mut response, head);
-    Ok(response)
 }
 
 /// Passes the messages on as they come.
@@ -199,14 +195,6 @@ fn streamed(body: Body, content_type: HeaderValue, head: HeaderMap) -> Response<
     let mut response = Response::new(body);
     response.headers_mut().insert(header::CONTENT_TYPE, content_type);
     response.headers_mut().insert(header::CACHE_CONTROL, NO_CACHE);
-    add_metadata(&mut response, head);
+    receive::add_metadata(&mut response, head);
     response
-}
-
-/// What the instance said besides its message becomes headers.
-fn add_metadata(response: &mut Response<Body>, mut head: HeaderMap) {
-    headers::into_http(&mut head);
-    for (name, value) in &head {
-        response.headers_mut().append(name, value.clone());
-    }
 }

@@ -9,6 +9,8 @@
 //!
 //! `**` may only be the last segment. Source: the comment of `google/api/http.proto`.
 
+use std::fmt;
+
 /// Longest template, in bytes.
 const BYTES_MAX: usize = 2_000;
 
@@ -53,6 +55,48 @@ pub(crate) struct TemplateError {
     pub(crate) template: String,
     /// What is wrong with it.
     pub(crate) reason: String,
+}
+
+/// As it was written, but for variables of a single segment: `{name=*}` is `{name}`.
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write(f, &self.segments, &self.variables, self.verb.as_deref())
+    }
+}
+
+/// Writes a template of these parts.
+pub(crate) fn write(
+    f: &mut fmt::Formatter<'_>,
+    segments: &[Segment],
+    variables: &[Variable],
+    verb: Option<&str>,
+) -> fmt::Result {
+    let text = |segment: &Segment| match segment {
+        Segment::Literal(text) => text.clone(),
+        Segment::Any => "*".to_owned(),
+        Segment::Rest => "**".to_owned(),
+    };
+    let mut index = 0;
+    while index < segments.len() {
+        let Some(variable) = variables.iter().find(|variable| variable.start == index && variable.len != Some(0))
+        else {
+            write!(f, "/{}", text(&segments[index]))?;
+            index += 1;
+            continue;
+        };
+        let end = variable.len.map_or(segments.len(), |len| (index + len).min(segments.len()));
+        let inside: Vec<String> = segments[index..end].iter().map(text).collect();
+        let name = variable.field_path.join(".");
+        match inside.join("/").as_str() {
+            "*" => write!(f, "/{{{name}}}")?,
+            inside => write!(f, "/{{{name}={inside}}}")?,
+        }
+        index = end;
+    }
+    match verb {
+        Some(verb) => write!(f, ":{verb}"),
+        None => Ok(()),
+    }
 }
 
 impl Template {

@@ -5,7 +5,6 @@ use std::{cell::Cell, pin::pin, rc::Rc, time::Duration};
 
 use futures_util::future::{Either, select};
 use http::{HeaderName, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use mcp_proto::{Code, Error, partition};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tonic::Status;
@@ -25,6 +24,7 @@ use super::{
     policy::{Balancer, Policy, Priority},
     refusal,
     repeat::{Saved, Spares},
+    stream::Download,
 };
 use crate::{
     body::{forward::Forward, kept::Room},
@@ -77,7 +77,7 @@ pub(crate) struct Means {
 }
 
 /// The head of an answer and the place of its call.
-pub(crate) type Answer = (Response<Incoming>, Lease);
+pub(crate) type Answer = (Response<Download>, Lease);
 
 /// An attempt that gave nothing.
 struct Failed {
@@ -110,6 +110,8 @@ struct Calling<'a> {
     identity: &'a Identity,
     home: Option<u16>,
     place: Option<u64>,
+    /// Times that it was sent.
+    sent: Cell<u32>,
     /// Instances that could not be reached.
     unreachable: Cell<Tried>,
     /// Instances that were sent it in vain: again only when there is no other.
@@ -137,10 +139,11 @@ pub(crate) async fn call(means: &Means, group: Rc<Group>, outgoing: Outgoing<'_>
         identity,
         home: key.and_then(partition::home_of_key),
         place,
+        sent: Cell::default(),
         unreachable: Cell::default(),
         failed: Cell::default(),
     };
-    let answer = calling.run(request, now);
+    let answer = pin!(calling.run(request, now));
     match deadline {
         Some(at) => timeout_at(at, answer).await.unwrap_or_else(|_| Err(deadline::exceeded())),
         None => answer.await,
@@ -286,17 +289,23 @@ impl Calling<'_> {
     }
 
     /// One attempt.
-    async fn send(&self, lease: Lease, request: Request<Forward>, number: u32) -> Sent {
-        let answer = lease.send(request);
-        let answer = match retry::attempt_timeout(number, &self.policy.retry) {
-            Some(limit) => match timeout(limit, answer).await {
-                Ok(answer) => answer,
-                Err(_) => {
-                    lease.broke();
-                    return failed(Fault::Broken, too_slow(limit));
-                }
-            },
-            None => answer.await,
+    async fn send(&self, lease: Lease, mut request: Request<Forward>, number: u32) -> Sent {
+        self.sent.set(self.sent.get() + 1);
+        lease.follow(self.service, self.identity, self.sent.get(), &mut request);
+        let limit = retry::attempt_timeout(number, &self.policy.retry);
+        let answer = {
+            let answer = pin!(lease.send(request));
+            match limit {
+                Some(limit) => timeout(limit, answer).await.map_err(|_| limit),
+                None => Ok(answer.await),
+            }
+        };
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(limit) => {
+                lease.broke();
+                return failed(Fault::Broken, too_slow(limit));
+            }
         };
         match answer {
             Ok(response) => self.judge(response, lease),
@@ -322,7 +331,7 @@ impl Calling<'_> {
     }
 
     /// An answer whose head says that it failed may be worth another attempt.
-    fn judge(&self, response: Response<Incoming>, lease: Lease) -> Sent {
+    fn judge(&self, response: Response<Download>, lease: Lease) -> Sent {
         let Some(code) = status(&response) else {
             return Sent::Answer((response, lease));
         };
@@ -380,7 +389,7 @@ fn too_slow(limit: Duration) -> Error {
 
 /// The status that the head of an answer names, or that its HTTP status stands for; `None` when it goes on.
 /// Source: gRPC, "HTTP to gRPC Status Code Mapping".
-fn status(response: &Response<Incoming>) -> Option<tonic::Code> {
+fn status(response: &Response<Download>) -> Option<tonic::Code> {
     match response.status() {
         StatusCode::OK => {
             let value = response.headers().get(Status::GRPC_STATUS)?;

@@ -11,6 +11,7 @@ use super::{
     decide::{budget::Budget, ring::Ring, turns::Turns},
     endpoint::Endpoint,
 };
+use crate::metrics::UpstreamTally;
 
 /// The instances of one gRPC service at one time. A change of the instances makes another.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(crate) struct Group {
     pub(crate) endpoints: Box<[Rc<Endpoint>]>,
     /// Its calls and their repeats, as long as the service is known.
     pub(crate) budget: Rc<RefCell<Budget>>,
+    /// What is counted of its calls.
+    pub(crate) tally: Rc<UpstreamTally>,
     /// Whose turn it is, round robin.
     pub(crate) cursor: Cell<usize>,
     /// Whose turn it is, by weight.
@@ -28,15 +31,19 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// These instances, of the service that has this budget.
-    pub(crate) fn new(endpoints: Box<[Rc<Endpoint>]>, budget: Rc<RefCell<Budget>>) -> Rc<Self> {
-        let (cursor, turns) = (Cell::default(), RefCell::default());
-        Rc::new(Self { endpoints, budget, cursor, turns, ring: OnceCell::new() })
+    /// A service of which nothing is known.
+    pub(crate) fn new(tally: UpstreamTally, now: Instant) -> Rc<Self> {
+        Self::of(Box::default(), Rc::new(RefCell::new(Budget::new(now))), Rc::new(tally))
     }
 
-    /// A service of which nothing is known.
-    pub(crate) fn empty(now: Instant) -> Rc<Self> {
-        Self::new(Box::default(), Rc::new(RefCell::new(Budget::new(now))))
+    /// The same service with other instances.
+    pub(crate) fn with(&self, endpoints: Box<[Rc<Endpoint>]>) -> Rc<Self> {
+        Self::of(endpoints, Rc::clone(&self.budget), Rc::clone(&self.tally))
+    }
+
+    fn of(endpoints: Box<[Rc<Endpoint>]>, budget: Rc<RefCell<Budget>>, tally: Rc<UpstreamTally>) -> Rc<Self> {
+        let (cursor, turns) = (Cell::default(), RefCell::default());
+        Rc::new(Self { endpoints, budget, tally, cursor, turns, ring: OnceCell::new() })
     }
 
     /// The ring of its instances.

@@ -6,12 +6,19 @@ use futures_util::future::join_all;
 use tokio::sync::{mpsc, oneshot};
 
 use super::view::View;
+use crate::connections::ConnectionsView;
 
 /// Questions that wait for a busy thread; more wait at the asker's.
 const QUESTIONS_MAX: usize = 8;
 
-/// A question: where to send the answer.
-pub(crate) type Question = oneshot::Sender<View>;
+/// A question, and where to send the answer.
+#[derive(Debug)]
+pub(crate) enum Question {
+    /// What is known of the instances?
+    Upstreams(oneshot::Sender<View>),
+    /// Which callers are connected? At most so many after so many, as offset and limit.
+    Connections((usize, usize), oneshot::Sender<ConnectionsView>),
+}
 
 /// The threads that can be asked.
 #[derive(Debug, Default)]
@@ -25,13 +32,25 @@ impl Inspector {
         questions
     }
 
-    /// What each thread knows; those that have ended know nothing.
+    /// What each thread knows of the instances; those that have ended know nothing.
     pub(crate) async fn views(&self) -> Vec<View> {
+        self.ask(Question::Upstreams).await
+    }
+
+    /// Each thread's connections, `limit` of them after the first `offset`.
+    pub(crate) async fn connections(&self, (offset, limit): (usize, usize)) -> Vec<ConnectionsView> {
+        self.ask(|answer| Question::Connections((offset, limit), answer)).await
+    }
+
+    async fn ask<T>(&self, question: impl Fn(oneshot::Sender<T>) -> Question) -> Vec<T> {
         let threads = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let asked = threads.into_iter().map(|thread| async move {
-            let (question, answer) = oneshot::channel();
-            thread.send(question).await.ok()?;
-            answer.await.ok()
+        let asked = threads.into_iter().map(|thread| {
+            let (sender, answer) = oneshot::channel();
+            let question = question(sender);
+            async move {
+                thread.send(question).await.ok()?;
+                answer.await.ok()
+            }
         });
         join_all(asked).await.into_iter().flatten().collect()
     }

@@ -1,13 +1,12 @@
 //! One call's place on an instance, and what its end says about the instance.
 
 use std::{
-    cell::{Cell, OnceCell},
+    cell::{Cell, OnceCell, RefCell},
     rc::Rc,
     time::Duration,
 };
 
 use http::{Request, Response, Uri, uri::Scheme};
-use hyper::body::Incoming;
 use mcp_proto::{Code, Error};
 use tokio::time::Instant;
 use tonic::Status;
@@ -21,8 +20,13 @@ use super::{
     endpoint::{Endpoint, Unreachable},
     group::Group,
     policy::Policy,
+    stream::Download,
 };
-use crate::body::forward::Forward;
+use crate::{
+    body::forward::Forward,
+    metrics::Mark,
+    trace::{Attempt, Identity},
+};
 
 /// One call of an instance, until dropped. Its end is told once; a call that is dropped without being told has been
 /// broken off by its caller.
@@ -38,6 +42,16 @@ pub(crate) struct Lease {
     measured: bool,
     pass: Cell<Pass>,
     stage: Cell<Stage>,
+    /// What is counted of it once it is sent.
+    sent: RefCell<Option<Sent>>,
+}
+
+/// A request that was sent to an instance.
+#[derive(Debug)]
+struct Sent {
+    at: Instant,
+    mark: Mark,
+    span: Option<Attempt>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +87,23 @@ impl Lease {
             measured,
             pass: Cell::new(pass),
             stage: Cell::new(Stage::Connecting),
+            sent: RefCell::default(),
+        }
+    }
+
+    /// The request is about to be sent, for the so-manieth time.
+    pub(crate) fn follow(&self, service: &str, identity: &Identity, number: u32, request: &mut Request<Forward>) {
+        let span = identity.attempt((service, self.address()), number, request);
+        self.sent.replace(Some(Sent { at: self.started.get(), mark: identity.mark(), span }));
+    }
+
+    /// What was sent has ended. Only the first end counts, and none when nothing was sent.
+    fn ended(&self, code: tonic::Code, now: Instant) {
+        if let Some(Sent { at, mark, span }) = self.sent.take() {
+            self.group.tally.record(code, now.saturating_duration_since(at), mark);
+            if let Some(span) = span {
+                span.end(code);
+            }
         }
     }
 
@@ -105,7 +136,7 @@ impl Lease {
     pub(crate) async fn send(
         &self,
         mut request: Request<Forward>,
-    ) -> Result<Response<Incoming>, (hyper::Error, Option<Request<Forward>>)> {
+    ) -> Result<Response<Download>, (h2::Error, Option<Request<Forward>>)> {
         let mut uri = std::mem::take(request.uri_mut()).into_parts();
         uri.scheme = Some(Scheme::HTTP);
         uri.authority = Some(self.endpoint.authority().clone());
@@ -115,7 +146,10 @@ impl Lease {
         let result = connection.send(request).await;
         match &result {
             Ok(response) => self.answered(response.headers().contains_key(Status::GRPC_STATUS)),
-            Err((_, Some(_))) => self.stage.set(Stage::Connecting),
+            Err((_, Some(_))) => {
+                self.sent.take();
+                self.stage.set(Stage::Connecting);
+            }
             Err((_, None)) => {}
         }
         result
@@ -139,17 +173,21 @@ impl Lease {
     /// The call has ended with this status.
     pub(crate) fn finish(&self, code: tonic::Code) {
         let now = Instant::now();
+        self.ended(code, now);
         self.tell(outcome::of_status(code, self.policy.failures, self.waited(now), self.is_owed()), now);
     }
 
     /// The instance broke the call off.
     pub(crate) fn broke(&self) {
-        self.tell(Outcome::Failed, Instant::now());
+        let now = Instant::now();
+        self.ended(Code::UpstreamFailed.grpc(), now);
+        self.tell(Outcome::Failed, now);
     }
 
     /// The instance went away before it looked at the call. One that never answers anything but that is left alone.
     pub(crate) fn gone_away(&self) {
         let now = Instant::now();
+        self.ended(tonic::Code::Unavailable, now);
         let was_of_use = self.connection.get().is_some_and(|connection| connection.has_answered());
         if was_of_use {
             self.tell(Outcome::Unknown, now);
@@ -203,6 +241,9 @@ impl Drop for Lease {
             }
             let allowed = self.deadline.map(|at| at.saturating_duration_since(self.started.get()));
             self.tell(outcome::of_abandoned(waited, allowed, owed), now);
+        }
+        if self.sent.get_mut().is_some() {
+            self.ended(tonic::Code::Cancelled, Instant::now());
         }
         self.endpoint.end(self.measured);
         if let Some(connection) = self.connection.get() {

@@ -18,6 +18,7 @@ mod lease;
 pub mod policy;
 mod refusal;
 mod repeat;
+mod stream;
 mod view;
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
@@ -32,17 +33,19 @@ use self::{
     endpoint::Endpoint,
     group::Group,
     repeat::Spares,
-    view::{EndpointView, ServiceView, View},
+    view::{EndpointView, ServiceView},
 };
 pub(crate) use self::{
     call::{Answer, Outgoing},
     connection::LocalExecutor,
     endpoint::Surroundings,
-    inspect::Inspector,
+    inspect::{Inspector, Question},
     lease::Lease,
     policy::{Policy, Priority},
+    stream::Download,
+    view::View,
 };
-use crate::body::kept::Room;
+use crate::{body::kept::Room, metrics::UpstreamTally};
 
 /// Services without an instance that are remembered, so that they are told apart from names that never existed.
 const FORMER_MAX: usize = 10_000;
@@ -109,12 +112,14 @@ impl Upstreams {
                 known.insert(endpoint.key(), Rc::clone(&endpoint));
                 Some(endpoint)
             });
-            let budget = before.get(&name).map_or_else(|| Group::empty(now), Rc::clone).budget.clone();
-            after.insert(name, Group::new(endpoints.collect(), budget));
+            let known = before.get(&name).map(Rc::clone);
+            let group = known
+                .unwrap_or_else(|| Group::new(UpstreamTally::new(&self.surroundings.instruments.sheet, &name), now));
+            after.insert(name, group.with(endpoints.collect()));
         }
         for (name, group) in before {
             if after.len() < FORMER_MAX {
-                after.entry(name).or_insert_with(|| Group::new(Box::default(), Rc::clone(&group.budget)));
+                after.entry(name).or_insert_with(|| group.with(Box::default()));
             }
         }
         *services = Some(after);

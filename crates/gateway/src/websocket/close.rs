@@ -14,6 +14,8 @@ pub(crate) enum End {
     Done,
     /// The call failed, or the caller sent what cannot be sent on.
     Failed(Error),
+    /// The gateway is stopping: the caller may call again, and will get to another one.
+    Leaving,
     /// The caller broke a rule of the protocol: what to close with.
     Violated(CloseCode, &'static str),
     /// The caller went away, with a closing handshake or without.
@@ -26,6 +28,7 @@ impl End {
         let (code, reason) = match self {
             Self::Done => (CloseCode::Normal, ""),
             Self::Failed(error) => (CloseCode::from(close_code(error)), error.code().name()),
+            Self::Leaving => (CloseCode::Away, "the gateway is stopping"),
             Self::Violated(code, reason) => (*code, *reason),
             Self::Gone => return None,
         };
@@ -37,6 +40,7 @@ impl End {
         match self {
             Self::Done => tonic::Code::Ok,
             Self::Failed(error) => error.code().grpc(),
+            Self::Leaving => tonic::Code::Unavailable,
             Self::Violated(..) => tonic::Code::InvalidArgument,
             Self::Gone => tonic::Code::Cancelled,
         }

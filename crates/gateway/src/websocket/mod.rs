@@ -5,7 +5,8 @@
 //! text message ends the caller's side: the call goes on until the service ends it. Each message of the service comes
 //! as one text message.
 //!
-//! A call that ends well is closed with 1000. One that fails sends its error, `{"error": {…}}`, and is closed with
+//! A call that ends well is closed with 1000. When the gateway stops, calls that stream their answer are closed with 1001,
+//! and so are those that have not begun. One that fails sends its error, `{"error": {…}}`, and is closed with
 //! 4000 plus its gRPC status code and the error's catalogue name as reason ([`close`]).
 
 mod close;
@@ -29,6 +30,7 @@ use tokio_tungstenite::{
 use self::session::{Plan, Session};
 use crate::{
     body::Body,
+    caller::Spoken,
     core::Core,
     deadline,
     exchange::Exchange,
@@ -45,7 +47,7 @@ const VERSION: &str = "13";
 const SUBPROTOCOL: &str = "mcp.json";
 
 /// Longest time between our answer and the start of the protocol.
-const UPGRADE_MAX: Duration = Duration::from_secs(10);
+pub(crate) const UPGRADE_MAX: Duration = Duration::from_secs(10);
 
 /// Bytes read ahead: most messages are small, and there may be many connections.
 const READ_BYTES: usize = 16 * 1024;
@@ -71,7 +73,7 @@ pub(crate) fn is_upgrade<B>(request: &Request<B>) -> bool {
 /// Opens a WebSocket, or says why not.
 pub(crate) fn serve(core: &Rc<Core>, exchange: Exchange, options: Options) -> Response<Body> {
     let Exchange { mut request, context } = exchange;
-    let (identity, peer) = (context.identity.clone(), context.caller.address);
+    let identity = context.identity.clone();
     let accept = match accept(request.headers()) {
         Ok(accept) => accept,
         Err(error) => return reply::json_error(&error),
@@ -90,10 +92,10 @@ pub(crate) fn serve(core: &Rc<Core>, exchange: Exchange, options: Options) -> Re
         Err(error) => return reply::json_error(&error),
     };
     identity.calls(route.rpc.parent_service().full_name(), route.rpc.name());
-    let caller = (peer, gate::principal(&parts.extensions));
+    identity.fits(|| route.template.to_string());
+    let principal = gate::principal(&parts.extensions);
     let to = To { route: &route, context: &context };
-    let http = (&Method::GET, path);
-    let begun = to.path().and_then(|path| core.begin(Protocol::Socket, path.path(), identity, http, caller));
+    let begun = to.path().and_then(|path| core.begin(Protocol::Socket, path.path(), identity, principal));
     let call = match begun {
         Ok(call) => call,
         Err(error) => return reply::json_error(&error),
@@ -107,7 +109,7 @@ pub(crate) fn serve(core: &Rc<Core>, exchange: Exchange, options: Options) -> Re
     let narrow = call.narrow().cloned();
     let plan = Plan { converter, segments, query, headers: parts.headers, deadline, narrow, context };
     core.sessions.spawn_local(open(Rc::clone(core), upgrade, plan, call));
-    switching(&accept, subprotocol)
+    switching(&accept, subprotocol.then_some(SUBPROTOCOL))
 }
 
 /// Runs a session once the connection has changed its protocol.
@@ -115,10 +117,11 @@ async fn open(core: Rc<Core>, upgrade: OnUpgrade, plan: Plan, call: crate::call:
     let stream = match timeout(UPGRADE_MAX, upgrade).await {
         Ok(Ok(stream)) => TokioIo::new(stream),
         // The call counts as cancelled by its caller.
-        Ok(Err(error)) => return tracing::debug!(parent: call.span(), %error, "no WebSocket came of it"),
-        Err(_) => return tracing::debug!(parent: call.span(), "no WebSocket came of it in time"),
+        Ok(Err(error)) => return tracing::debug!(trace_id = %call.identity(), %error, "no WebSocket came of it"),
+        Err(_) => return tracing::debug!(trace_id = %call.identity(), "no WebSocket came of it in time"),
     };
     let bytes_max = core.shared.settings.json.body_bytes_max;
+    plan.context.caller.activity.protocol.set(Spoken::WebSocket);
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BYTES)
         .write_buffer_size(0)
@@ -129,7 +132,7 @@ async fn open(core: Rc<Core>, upgrade: OnUpgrade, plan: Plan, call: crate::call:
 }
 
 /// What proves that we understood. Source: RFC 6455, section 4.2.2.
-fn accept(headers: &HeaderMap) -> Result<String, Error> {
+pub(crate) fn accept(headers: &HeaderMap) -> Result<String, Error> {
     let version = headers.get(header::SEC_WEBSOCKET_VERSION).map(HeaderValue::as_bytes);
     if version != Some(VERSION.as_bytes()) {
         return Err(Error::invalid("sec-websocket-version", format!("must be {VERSION}")));
@@ -140,7 +143,8 @@ fn accept(headers: &HeaderMap) -> Result<String, Error> {
     }
 }
 
-fn switching(accept: &str, subprotocol: bool) -> Response<Body> {
+/// The answer that makes the connection a WebSocket.
+pub(crate) fn switching(accept: &str, subprotocol: Option<&'static str>) -> Response<Body> {
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
@@ -150,14 +154,14 @@ fn switching(accept: &str, subprotocol: bool) -> Response<Body> {
         Ok(accept) => headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept),
         Err(_) => return reply::json_error(&Error::new(Code::Internal, "internal error")),
     };
-    if subprotocol {
-        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    if let Some(name) = subprotocol {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(name));
     }
     response
 }
 
 /// True when a header of comma-separated tokens has this one.
-fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|part| part.trim().eq_ignore_ascii_case(token))
 }

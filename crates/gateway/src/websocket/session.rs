@@ -16,7 +16,7 @@ use futures_util::{
 };
 use http::HeaderMap;
 use http_body_util::BodyExt;
-use hyper::{body::Incoming, upgrade::Upgraded};
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use mcp_proto::{Code, Error};
 use tokio::{
@@ -45,6 +45,7 @@ use crate::{
         rules::BodyRule,
         send::{Sent, To, send},
     },
+    upstream::Download,
 };
 
 /// Messages on their way from the socket to the instance.
@@ -111,12 +112,13 @@ impl Session {
             end = self.read(&mut reader, &request) => end,
             end = self.write(&writer, messages, &link) => end,
             end = self.ping(&writer) => end,
+            end = self.leave(&request) => end,
         };
         // Whatever the request has not sent yet is cut off, not ended.
         link.close();
         drop(request);
         if let End::Failed(error) = &end {
-            tracing::debug!(parent: self.call.span(), %error, "call failed");
+            tracing::debug!(trace_id = %self.call.identity(), %error, "call failed");
         }
         self.call.finish(end.code());
         // A caller that does not answer is left alone.
@@ -165,6 +167,7 @@ impl Session {
     /// Converts a message and hands it over, as soon as there is room.
     async fn feed(&self, request: &RefCell<Option<mpsc::Sender<Bytes>>>, json: Bytes) -> Result<(), Error> {
         let _room = self.core.buffer(json.len())?;
+        self.call.identity().received(json.len());
         let segments: Vec<&str> = self.plan.segments.iter().map(String::as_str).collect();
         let query = self.plan.query.as_deref();
         let parts = Parts { segments: &segments, query, content_type: "", body: &json };
@@ -192,7 +195,7 @@ impl Session {
         };
         match outcome {
             Ok(()) => End::Done,
-            Err(Stopped::Error(error)) => End::Failed(link.fault().unwrap_or(error)),
+            Err(Stopped::Error(error) | Stopped::Unwritable(error)) => End::Failed(link.fault().unwrap_or(error)),
             Err(Stopped::Gone) => End::Gone,
         }
     }
@@ -209,13 +212,14 @@ impl Session {
         match &relayed {
             Ok(()) => lease.finish(tonic::Code::Ok),
             Err(Stopped::Error(error)) => lease.failed(error),
-            Err(Stopped::Gone) => {} // it is told when the lease is dropped
+            // It is told when the lease is dropped; what we cannot write says nothing about the instance.
+            Err(Stopped::Unwritable(_) | Stopped::Gone) => {}
         }
         relayed
     }
 
     /// Passes the messages of an answer on, up to its status.
-    async fn relay(&self, writer: &Writer, mut source: Incoming) -> Result<(), Stopped> {
+    async fn relay(&self, writer: &Writer, mut source: Download) -> Result<(), Stopped> {
         let Plan { converter, deadline, .. } = &self.plan;
         let mut frames = Frames::new(self.core.shared.settings.json.answer_bytes_max);
         while let Some(frame) = source.frame().await {
@@ -231,11 +235,24 @@ impl Session {
                 }
             }
             while let Some(message) = frames.next().map_err(receive::unreadable)? {
-                let content = converter.answer(message).await?;
-                put(writer, text(content.bytes)?).await?;
+                let content = converter.answer(message).await.map_err(Stopped::Unwritable)?;
+                self.call.identity().sent(content.bytes.len());
+                put(writer, text(content.bytes).map_err(Stopped::Unwritable)?).await?;
             }
         }
         Err(ending::without_status().into())
+    }
+
+    /// Ends when the gateway stops and the call may last: one that streams its answer, or that has not begun. Others are
+    /// let finish.
+    async fn leave(&self, request: &RefCell<Option<mpsc::Sender<Bytes>>>) -> End {
+        self.core.leaving.cancelled().await;
+        let rpc = &self.plan.converter.route.rpc;
+        let has_begun = rpc.is_client_streaming() || request.borrow().is_none();
+        if has_begun && !rpc.is_server_streaming() {
+            return std::future::pending().await;
+        }
+        End::Leaving
     }
 
     /// Pings a caller that is silent. Ends when it does not answer.
@@ -261,7 +278,10 @@ impl Session {
 
 /// Why nothing more is written.
 enum Stopped {
+    /// The instance's, or the lack of time.
     Error(Error),
+    /// The answer cannot be written as JSON.
+    Unwritable(Error),
     Gone,
 }
 

@@ -8,11 +8,12 @@ use mcp_proto::{
     scheduler::v1::{GetTaskRequest, WatchTasksRequest, task_service_client::TaskServiceClient},
 };
 use testkit::eventually;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpSocket;
 use tonic::transport::Channel;
 
 use crate::{
     backend::{Backend, record},
+    faulty::{Faulty, Manner},
     support::{Cluster, LIMIT, deregister, register},
 };
 
@@ -202,17 +203,9 @@ async fn a_restarted_instance_is_found_again_at_its_new_address() {
 
 #[tokio::test]
 async fn an_instance_that_breaks_off_has_failed_and_the_outcome_is_not_known() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    tokio::spawn(async move {
-        loop {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut head = [0; 64];
-            tokio::io::AsyncReadExt::read_exact(&mut stream, &mut head).await.unwrap();
-        }
-    });
+    let breaks = Faulty::start("breaks", Manner::Die).await;
     let cluster = Cluster::with(&[]).await;
-    register(&cluster.coord, &record("breaks", &address)).await;
+    register(&cluster.coord, &breaks.record).await;
     let client = TaskServiceClient::new(cluster.channel().await);
     answers_with(&client, Err(Code::UpstreamFailed)).await;
     let answer = cluster.get("/v1/tasks/7").await;

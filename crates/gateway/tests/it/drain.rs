@@ -3,13 +3,20 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use gateway::Config;
-use http::Method;
-use http_body_util::BodyExt;
+use http::{Method, Request};
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use mcp_coord::{Coordinator, keys};
 use mcp_proto::scheduler::v1::{GetTaskRequest, WatchTasksRequest, task_service_client::TaskServiceClient};
 use testkit::eventually;
 use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    client_async,
+    tungstenite::{Message, protocol::frame::coding::CloseCode},
+};
 
 use crate::{
     backend::Backend,
@@ -105,4 +112,78 @@ async fn while_it_waits_for_load_balancers_it_is_not_ready_and_still_answers() {
     assert!(!http.into_body().collect().await.unwrap().to_bytes().is_empty());
     // The grace bounds the delay.
     tokio::time::timeout(LIMIT, cluster.task).await.expect("it stops").unwrap().unwrap();
+}
+
+async fn is_closed(cluster: &Cluster) {
+    eventually(LIMIT, || async {
+        if TcpStream::connect(cluster.address).await.is_err() { Ok(()) } else { Err("the port is open".into()) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_call_on_its_way_on_an_idle_connection_is_answered_and_the_connection_closed() {
+    let backend = Backend::start("one").await;
+    let mut config = Config::default();
+    config.gateway.drain_linger = LIMIT;
+    let cluster = Cluster::configured(config, &[&backend]).await;
+    let stream = TcpStream::connect(cluster.address).await.unwrap();
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    // One more that has said nothing yet.
+    let silent = TcpStream::connect(cluster.address).await.unwrap();
+    let request = || Request::get("/v1/tasks/7").header("host", "gateway").body(Empty::<Bytes>::new()).unwrap();
+    let answer = sender.send_request(request()).await.unwrap();
+    assert!(!answer.headers().contains_key("connection"), "{answer:?}");
+    answer.into_body().collect().await.unwrap();
+
+    cluster.stop.cancel();
+    is_closed(&cluster).await;
+    sender.ready().await.unwrap();
+    let answer = sender.send_request(request()).await.unwrap();
+    assert_eq!((answer.status().as_u16(), &answer.headers()["connection"]), (200, &"close".parse().unwrap()));
+    answer.into_body().collect().await.unwrap();
+    assert!(sender.ready().await.is_err(), "the connection is closed");
+    let (mut sender, connection) = http1::handshake(TokioIo::new(silent)).await.unwrap();
+    tokio::spawn(connection);
+    assert_eq!(sender.send_request(request()).await.unwrap().status(), 200);
+    drop(sender);
+    cluster.task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn websockets_that_may_last_are_closed_as_going_away_and_others_finish() {
+    let backend = Backend::start("one").await;
+    let cluster = Cluster::with(&[&backend]).await;
+    let mut sockets = Vec::new();
+    // One that streams, one that has not begun, one that runs.
+    for path in ["/v1/tasks:watch", "/v1/tasks:batchSubmit", "/v1/tasks/held"] {
+        let stream = TcpStream::connect(cluster.address).await.unwrap();
+        sockets.push(client_async(format!("ws://{}{path}", cluster.address), stream).await.unwrap().0);
+    }
+    eventually(LIMIT, || async {
+        if backend.state.running() == 2 { Ok(()) } else { Err(backend.state.running().to_string()) }
+    })
+    .await;
+    cluster.stop.cancel();
+    is_closed(&cluster).await;
+    let mut held = sockets.pop().unwrap();
+    for mut socket in sockets {
+        let code = loop {
+            match socket.next().await.unwrap().unwrap() {
+                Message::Close(Some(frame)) => break frame.code,
+                Message::Text(_) | Message::Ping(_) => {}
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(code, CloseCode::Away);
+    }
+    backend.state.release.add_permits(1);
+    assert!(matches!(held.next().await.unwrap().unwrap(), Message::Text(_)), "the call that runs finishes");
+    match held.next().await.unwrap().unwrap() {
+        Message::Close(Some(frame)) => assert_eq!(frame.code, CloseCode::Normal),
+        other => panic!("{other:?}"),
+    }
+    drop(held);
+    cluster.task.await.unwrap().unwrap();
 }

@@ -136,6 +136,8 @@ impl Faulty {
 async fn serve(stream: TcpStream, streams_max: u32, state: Arc<State>) {
     let mut builder = h2::server::Builder::new();
     builder.max_concurrent_streams(streams_max).initial_window_size(1 << 20);
+    // So that as many may call at once as it says, with a small message each.
+    builder.data_frame_budget(256 * streams_max as usize);
     let Ok(mut connection) = builder.handshake::<_, Bytes>(stream).await else {
         return;
     };

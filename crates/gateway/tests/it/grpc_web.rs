@@ -2,9 +2,13 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::{BufMut, Bytes, BytesMut};
-use http::Method;
+use http::{Method, Request};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost_reflect::{DescriptorPool, DynamicMessage, prost::Message};
 use serde_json::json;
+use tokio::net::TcpStream;
 
 use crate::{
     dynamic,
@@ -50,6 +54,34 @@ async fn a_browser_gets_messages_and_trailers() {
         assert_eq!((answer.status.as_u16(), &answer.headers["content-type"]), (200, &kind.parse().unwrap()));
         assert_eq!(answer.headers["x-backend"], "here");
         let (messages, trailers) = parts(&backend.pool, &answer.body);
+        assert_same(&messages[0], &message);
+        assert!(messages.len() == 1 && trailers.contains("grpc-status: 0\r\n"), "{trailers}");
+    }
+}
+
+#[tokio::test]
+async fn over_http_2_it_is_the_same() {
+    let (backend, cluster) = sink().await;
+    let stream = TcpStream::connect(cluster.address).await.unwrap();
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let message = dynamic::message(&backend.pool, EVERYTHING, &json!({"fString": "x"}));
+    let text = Bytes::from(BASE64_STANDARD.encode(frame(&message)));
+    for (kind, body) in [("application/grpc-web+proto", frame(&message)), ("application/grpc-web-text", text)] {
+        let request =
+            Request::post(format!("http://{}/sink.v1.Sink/Echo", cluster.address)).header("content-type", kind);
+        let request = request.header("x-grpc-web", "1").body(Full::new(body)).unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        assert_eq!((answer.status().as_u16(), &answer.headers()["content-type"]), (200, &kind.parse().unwrap()));
+        let whole = answer.into_body().collect().await.unwrap();
+        assert!(whole.trailers().is_none(), "they are in the body, where browsers can read them");
+        let body = whole.to_bytes();
+        let decoded: Vec<u8> = if kind.ends_with("text") {
+            body.chunks(4).flat_map(|group| BASE64_STANDARD.decode(group).unwrap()).collect()
+        } else {
+            body.to_vec()
+        };
+        let (messages, trailers) = parts(&backend.pool, &decoded);
         assert_same(&messages[0], &message);
         assert!(messages.len() == 1 && trailers.contains("grpc-status: 0\r\n"), "{trailers}");
     }

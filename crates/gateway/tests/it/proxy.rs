@@ -309,5 +309,5 @@ async fn the_gateway_has_health_and_reflection_of_its_own() {
     else {
         panic!("not a list of services");
     };
-    assert!(list.service.iter().any(|service| service.name == "mcp.scheduler.v1.TaskService"), "{list:?}");
+    assert!(list.service.iter().any(|service| service.name == "mcp.gateway.v1.KeyService"), "{list:?}");
 }

@@ -244,6 +244,9 @@ async fn an_unknown_or_wrong_field_is_named_with_its_path() {
         (r#"{"fColor": "BLUE"}"#, "400 INVALID_ARGUMENT", "fColor"),
         (r#"{"fInt32": 1.5}"#, "400 INVALID_ARGUMENT", "fInt32"),
         (r#"{"wAny": {"@type": "type.googleapis.com/no.such.Type"}}"#, "400 INVALID_ARGUMENT", "wAny"),
+        (r#"{"wAny": {}}"#, "400 INVALID_ARGUMENT", "wAny"),
+        (r#"{"wAny": {"name": "x"}}"#, "400 INVALID_ARGUMENT", "wAny"),
+        (r#"{"again": {"wAny": {"@type": ""}}}"#, "400 INVALID_ARGUMENT", "again.wAny"),
     ] {
         let answer = cluster.post("/sink/v1/echo", body).await;
         assert_eq!(answer.error(), expected, "{body}");

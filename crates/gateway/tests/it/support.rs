@@ -47,11 +47,20 @@ impl Cluster {
     }
 
     /// The same of any instances.
-    pub(crate) async fn of_records(mut config: Config, records: &[&InstanceRecord]) -> Self {
+    pub(crate) async fn of_records(config: Config, records: &[&InstanceRecord]) -> Self {
         let coord: Arc<dyn Coordinator> = Arc::new(Embedded::in_memory());
         for record in records {
             register(&coord, record).await;
         }
+        Self::on(coord, config).await
+    }
+
+    /// One more gateway, beside this one.
+    pub(crate) async fn beside(&self, config: Config) -> Self {
+        Self::on(Arc::clone(&self.coord), config).await
+    }
+
+    async fn on(coord: Arc<dyn Coordinator>, mut config: Config) -> Self {
         // The tests of security turn this off.
         let security = &mut config.gateway.security;
         let is_closed = security.bootstrap_key != Secret::default() || !security.jwt.is_empty();

@@ -6,10 +6,10 @@ use std::sync::{
 };
 
 use axum::{Router, extract::State, response::IntoResponse, routing::get};
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 
 use super::Readiness;
-use crate::metrics;
+use crate::metrics::{self, Format};
 
 /// What the probes tell.
 #[derive(Debug)]
@@ -53,8 +53,14 @@ pub(super) fn router(probes: Arc<Probes>) -> Router {
                 probe(probes.started.load(Ordering::Acquire), "started", "starting")
             }),
         )
-        .route("/metrics", get(|| async { ([(header::CONTENT_TYPE, metrics::TEXT_TYPE)], metrics::text()) }))
+        .route("/metrics", get(scrape))
         .with_state(probes)
+}
+
+/// The metrics, in the format that the scraper asks for.
+async fn scrape(headers: HeaderMap) -> impl IntoResponse {
+    let format = Format::accepted(headers.get(header::ACCEPT));
+    ([(header::CONTENT_TYPE, format.content_type())], metrics::expose(format, &[], |_| {}))
 }
 
 fn probe(holds: bool, yes: &'static str, no: &'static str) -> impl IntoResponse {

@@ -154,8 +154,8 @@ pub struct TelemetrySettings {
     pub log_format: LogFormat,
     /// Which log lines are written, for instance `info` or `info,scheduler=debug`.
     pub log_filter: String,
-    /// URL of an OTLP gRPC receiver for traces and metrics, for instance `http://collector:4317`. Without it nothing
-    /// is sent; `/metrics` and trace ids exist all the same.
+    /// URL of an OTLP gRPC receiver for traces, metrics and log lines, for instance `http://collector:4317`. Without it
+    /// nothing is sent; `/metrics`, trace ids and the lines on standard error exist all the same.
     pub otlp_endpoint: Option<String>,
     /// Share of the traces that begin here and are recorded, 0 to 1. A trace that began elsewhere follows its root.
     pub sample_ratio: f64,

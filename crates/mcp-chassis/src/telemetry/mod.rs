@@ -1,7 +1,8 @@
 //! Logs, traces and metrics of a process, set up once.
 //!
 //! Log lines go to standard error and carry the ids of the trace and span they belong to. Spans always get ids, so
-//! that logs can be joined across processes; they are sent only when `telemetry.otlp_endpoint` is set.
+//! that logs can be joined across processes; they are sent, and so are the lines and the metrics, only when
+//! `telemetry.otlp_endpoint` is set.
 
 mod format;
 mod otlp;
@@ -13,8 +14,10 @@ use std::{
 };
 
 use opentelemetry::{KeyValue, global, trace::TracerProvider as _};
+use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::{
     Resource,
+    logs::SdkLoggerProvider,
     metrics::SdkMeterProvider,
     propagation::TraceContextPropagator,
     trace::{Sampler, SdkTracerProvider},
@@ -22,7 +25,7 @@ use opentelemetry_sdk::{
 use tracing::{Metadata, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
-    filter::filter_fn,
+    filter::{FilterExt as _, filter_fn},
     fmt::MakeWriter,
     layer::SubscriberExt as _,
     util::{SubscriberInitExt as _, TryInitError},
@@ -31,9 +34,10 @@ use tracing_subscriber::{
 use crate::{
     metrics,
     settings::{LogFormat, TelemetrySettings},
+    trace::Root,
 };
 
-/// Libraries whose spans and events stay out of traces: the exporter uses them, and would trace itself for ever.
+/// Libraries whose spans and events stay out of what is sent: the exporter uses them, and would tell of itself for ever.
 const UNTRACED: [&str; 5] = ["h2", "hyper", "tonic", "tower", "opentelemetry"];
 /// Libraries whose own news are no news of ours; `log_filter` can name them and have them back.
 const QUIET: &str = "fjall=warn,lsm_tree=warn,opentelemetry=warn,opentelemetry_sdk=warn,opentelemetry-otlp=warn";
@@ -86,6 +90,7 @@ pub enum Error {
 #[must_use = "what is buffered is sent by `shutdown`"]
 pub struct Telemetry {
     tracer: SdkTracerProvider,
+    logger: Option<SdkLoggerProvider>,
     meter: Option<SdkMeterProvider>,
 }
 
@@ -115,7 +120,10 @@ fn try_init(identity: &Identity, settings: &TelemetrySettings) -> Result<Telemet
     let resource = resource(&identity);
     let tracer = tracer_provider(settings, resource.clone())?;
     let metric_exporter = settings.otlp_endpoint.as_deref().map(otlp::metrics).transpose()?;
-    subscriber(&identity.service, settings, &tracer, std::io::stderr)?.try_init().map_err(Error::SubscriberTaken)?;
+    let logger = logger_provider(settings, resource.clone())?;
+    subscriber(&identity.service, settings, &tracer, logger.as_ref(), std::io::stderr)?
+        .try_init()
+        .map_err(Error::SubscriberTaken)?;
     global::set_text_map_propagator(TraceContextPropagator::new());
     global::set_tracer_provider(tracer.clone());
     let meter = metrics::install(resource, metric_exporter);
@@ -123,7 +131,7 @@ fn try_init(identity: &Identity, settings: &TelemetrySettings) -> Result<Telemet
         tracing::warn!("metrics were used before telemetry was set up: they go to /metrics only, not to OTLP");
     }
     metrics::record_build_info(&identity.service, &identity.version);
-    Ok(Telemetry { tracer, meter })
+    Ok(Telemetry { tracer, logger, meter })
 }
 
 impl Telemetry {
@@ -136,7 +144,8 @@ impl Telemetry {
         let flush = tokio::task::spawn_blocking(move || {
             let traces = self.tracer.shutdown_with_timeout(limit).is_ok();
             let metrics = self.meter.is_none_or(|meter| meter.shutdown_with_timeout(limit).is_ok());
-            traces && metrics
+            let lines = self.logger.is_none_or(|logger| logger.shutdown_with_timeout(limit).is_ok());
+            traces && metrics && lines
         });
         matches!(tokio::time::timeout(limit, flush).await, Ok(Ok(true)))
     }
@@ -158,6 +167,7 @@ fn tracer_provider(settings: &TelemetrySettings, resource: Resource) -> Result<S
     } else {
         Sampler::TraceIdRatioBased(settings.sample_ratio)
     };
+    let root = Root { others: root };
     let mut builder =
         SdkTracerProvider::builder().with_resource(resource).with_sampler(Sampler::ParentBased(Box::new(root)));
     if let Some(endpoint) = settings.otlp_endpoint.as_deref() {
@@ -166,24 +176,33 @@ fn tracer_provider(settings: &TelemetrySettings, resource: Resource) -> Result<S
     Ok(builder.build())
 }
 
-/// The log layer and the trace layer, each with its own filter.
+/// Sends log lines; `None` without an endpoint.
+fn logger_provider(settings: &TelemetrySettings, resource: Resource) -> Result<Option<SdkLoggerProvider>, Error> {
+    let Some(endpoint) = settings.otlp_endpoint.as_deref() else { return Ok(None) };
+    let lines = otlp::log_lines(endpoint)?;
+    Ok(Some(SdkLoggerProvider::builder().with_resource(resource).with_log_processor(lines).build()))
+}
+
+/// The log layer, the trace layer and the layer that sends log lines, each with its own filter.
 fn subscriber<W>(
     service: &str,
     settings: &TelemetrySettings,
     tracer: &SdkTracerProvider,
+    logger: Option<&SdkLoggerProvider>,
     writer: W,
 ) -> Result<impl Subscriber + Send + Sync + use<W>, Error>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(format!("{QUIET},{}", settings.log_filter))
-        .map_err(|source| Error::Filter { filter: settings.log_filter.clone(), source })?;
     let is_terminal = std::io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(is_terminal);
     let lines = match settings.log_format {
         LogFormat::Json => lines.event_format(format::Json::new(service)).boxed(),
         LogFormat::Pretty => lines.event_format(format::Pretty).boxed(),
     };
+    let sent = logger.map(OpenTelemetryTracingBridge::new).map(|lines| -> Result<_, Error> {
+        Ok(lines.with_filter(log_filter(settings)?.and(filter_fn(|metadata| !is_transport(metadata)))))
+    });
     // Without an exporter nobody sees the events of a span, so they are not even collected.
     let with_events = settings.otlp_endpoint.is_some();
     let spans = tracing_opentelemetry::layer()
@@ -194,18 +213,25 @@ where
         .with_filter(
             filter_fn(move |metadata| is_traced(metadata, with_events)).with_max_level_hint(LevelFilter::INFO),
         );
-    Ok(Registry::default().with(lines.with_filter(filter)).with(spans))
+    // The spans come first: entering one is what gives a line its ids.
+    Ok(Registry::default().with(lines.with_filter(log_filter(settings)?)).with(spans).with(sent.transpose()?))
+}
+
+/// Which lines are written and sent.
+fn log_filter(settings: &TelemetrySettings) -> Result<EnvFilter, Error> {
+    EnvFilter::try_new(format!("{QUIET},{}", settings.log_filter))
+        .map_err(|source| Error::Filter { filter: settings.log_filter.clone(), source })
 }
 
 fn is_traced(metadata: &Metadata<'_>, with_events: bool) -> bool {
-    (with_events || metadata.is_span())
-        && *metadata.level() <= LevelFilter::INFO
-        && !UNTRACED.iter().any(|library| {
-            metadata
-                .target()
-                .strip_prefix(library)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '_', '-']))
-        })
+    (with_events || metadata.is_span()) && *metadata.level() <= LevelFilter::INFO && !is_transport(metadata)
+}
+
+/// True for what the exporter's own libraries tell.
+fn is_transport(metadata: &Metadata<'_>) -> bool {
+    UNTRACED.iter().any(|library| {
+        metadata.target().strip_prefix(library).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '_', '-']))
+    })
 }
 
 #[cfg(test)]

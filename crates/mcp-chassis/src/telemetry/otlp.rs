@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use opentelemetry_otlp::{MetricExporter, SpanExporter, WithExportConfig as _};
-use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor};
+use opentelemetry_otlp::{LogExporter, MetricExporter, SpanExporter, WithExportConfig as _};
+use opentelemetry_sdk::{
+    logs::{self, BatchLogProcessor},
+    trace::{BatchConfigBuilder, BatchSpanProcessor},
+};
 
 use super::Error;
 
@@ -13,6 +16,12 @@ const SPAN_QUEUE_LEN_MAX: usize = 8192;
 const SPAN_BATCH_LEN_MAX: usize = 1024;
 /// Longest time that a span waits before it is sent.
 const SPAN_DELAY_MAX: Duration = Duration::from_secs(1);
+/// Most log lines that wait for being sent; more are dropped. Standard error has them all.
+const LOG_QUEUE_LEN_MAX: usize = 8192;
+/// Most log lines in one request.
+const LOG_BATCH_LEN_MAX: usize = 1024;
+/// Longest time that a log line waits before it is sent.
+const LOG_DELAY_MAX: Duration = Duration::from_secs(1);
 /// Longest time that one request to the receiver may take.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -29,6 +38,21 @@ pub(super) fn spans(endpoint: &str) -> Result<BatchSpanProcessor, Error> {
         .with_scheduled_delay(SPAN_DELAY_MAX)
         .build();
     Ok(BatchSpanProcessor::builder(exporter).with_batch_config(config).build())
+}
+
+pub(super) fn log_lines(endpoint: &str) -> Result<BatchLogProcessor, Error> {
+    let exporter = LogExporter::builder()
+        .with_tonic()
+        .with_endpoint(endpoint)
+        .with_timeout(EXPORT_TIMEOUT)
+        .build()
+        .map_err(|source| Error::Exporter { endpoint: endpoint.to_owned(), source })?;
+    let config = logs::BatchConfigBuilder::default()
+        .with_max_queue_size(LOG_QUEUE_LEN_MAX)
+        .with_max_export_batch_size(LOG_BATCH_LEN_MAX)
+        .with_scheduled_delay(LOG_DELAY_MAX)
+        .build();
+    Ok(BatchLogProcessor::builder(exporter).with_batch_config(config).build())
 }
 
 pub(super) fn metrics(endpoint: &str) -> Result<MetricExporter, Error> {

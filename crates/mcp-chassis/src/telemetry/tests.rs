@@ -58,7 +58,7 @@ fn observe(settings: &TelemetrySettings, work: impl FnOnce()) -> (String, Vec<Sp
     let tracer = SdkTracerProvider::builder().with_span_processor(spans.clone()).build();
     let lines = Lines::default();
     let writer = lines.clone();
-    let subscriber = subscriber("demo", settings, &tracer, move || writer.clone()).unwrap();
+    let subscriber = subscriber("demo", settings, &tracer, None, move || writer.clone()).unwrap();
     tracing::subscriber::with_default(subscriber, work);
     let spans = std::mem::take(&mut *spans.0.lock().unwrap());
     (lines.take(), spans)
@@ -156,7 +156,12 @@ fn a_second_init_says_so() {
 #[tokio::test]
 async fn without_an_exporter_a_shutdown_has_nothing_to_send() {
     let tracer = tracer_provider(&TelemetrySettings::default(), Resource::builder().build()).unwrap();
-    assert!(Telemetry { tracer, meter: None }.shutdown(Duration::from_secs(5)).instrument(tracing::Span::none()).await);
+    assert!(
+        Telemetry { tracer, logger: None, meter: None }
+            .shutdown(Duration::from_secs(5))
+            .instrument(tracing::Span::none())
+            .await
+    );
 }
 
 #[test]

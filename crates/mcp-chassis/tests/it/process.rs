@@ -165,6 +165,10 @@ async fn a_service_sends_its_traces_logs_their_ids_and_stops_on_a_signal() {
         let line = lines.iter().find(|line| line["message"] == "registering").expect("the handler's line");
         assert_eq!(line["trace_id"], "0af7651916cd43dd8448eb211c80319c");
         assert_eq!((line["span_id"].as_str(), line["service"].as_str()), (Some(&*span.span_id), Some("probe")));
+        let sent = receiver.lines();
+        let line = sent.iter().find(|line| line.message == "registering").unwrap_or_else(|| panic!("not in {sent:?}"));
+        assert_eq!((&*line.trace_id, &*line.span_id), ("0af7651916cd43dd8448eb211c80319c", &*span.span_id));
+        assert_eq!((&*line.severity, &*line.service), ("INFO", "probe"));
         assert!(lines.iter().any(|line| line["fields"]["signal"] == name), "{}", process.output());
     }
 }

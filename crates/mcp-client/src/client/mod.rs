@@ -13,7 +13,7 @@ mod retry;
 mod routes;
 mod schedules;
 mod tasks;
-mod tls;
+pub(crate) mod tls;
 mod wait;
 mod workflows;
 

@@ -14,8 +14,16 @@ use rustls::{
 /// Makes connections with TLS and HTTP/2 in it. `ca`: the roots to trust, in PEM form, instead of this machine's.
 ///
 /// # Errors
-/// `INVALID_ARGUMENT` for `ca` when there is no certificate in it, `FAILED_PRECONDITION` when this machine has no roots.
+/// Those of [`config`].
 pub(super) fn connector(ca: Option<&[u8]>) -> Result<HttpsConnector<HttpConnector>, Error> {
+    Ok(HttpsConnectorBuilder::new().with_tls_config(config(ca)?).https_only().enable_http2().build())
+}
+
+/// How servers are known. `ca`: the roots to trust, in PEM form, instead of this machine's.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` for `ca` when there is no certificate in it, `FAILED_PRECONDITION` when this machine has no roots.
+pub(crate) fn config(ca: Option<&[u8]>) -> Result<ClientConfig, Error> {
     let unusable = |error: String| Error::new(Code::FailedPrecondition, format!("TLS cannot be used: {error}"));
     let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
@@ -24,8 +32,7 @@ pub(super) fn connector(ca: Option<&[u8]>) -> Result<HttpsConnector<HttpConnecto
         Some(pem) => builder.with_root_certificates(roots(pem)?),
         None => builder.with_native_roots().map_err(|error| unusable(error.to_string()))?,
     };
-    let config = builder.with_no_client_auth();
-    Ok(HttpsConnectorBuilder::new().with_tls_config(config).https_only().enable_http2().build())
+    Ok(builder.with_no_client_auth())
 }
 
 fn roots(pem: &[u8]) -> Result<RootCertStore, Error> {

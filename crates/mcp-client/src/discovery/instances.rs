@@ -13,6 +13,11 @@ pub fn registered_name(service: &str) -> String {
     format!("{REGISTERED}{service}")
 }
 
+/// A name of [`Instances::names`] for people: without the mark of [`registered_name`].
+pub fn plain_name(name: &str) -> &str {
+    name.strip_prefix(REGISTERED).unwrap_or(name)
+}
+
 /// All instances at one moment, with the indices that routing needs.
 #[derive(Debug, Default)]
 pub struct Instances {

@@ -19,7 +19,7 @@ use mcp_coord::{Coordinator, keys};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub use instances::{Instances, registered_name};
+pub use instances::{Instances, plain_name, registered_name};
 pub use known::EMPTY_SERVICE_HOLD;
 
 /// A handle on the known instances. Clones share one watch, which ends when the last of them is dropped.

@@ -6,6 +6,7 @@ mod attempts;
 mod client;
 mod discovery;
 mod drain;
+mod frames;
 mod methods;
 mod replicas;
 mod sessions;

@@ -20,6 +20,9 @@ pub struct Dev {
     /// Port of the gateway on 127.0.0.1; 0 takes a free one.
     #[arg(long, default_value_t = 8080)]
     pub port: u16,
+    /// Port of the wire frame on 127.0.0.1; 0 takes a free one. Default: 7070, or a free one when `--port` is not 8080.
+    #[arg(long)]
+    pub frame_port: Option<u16>,
     /// Tasks the worker runs at the same time. Default: two for each core.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub slots: Option<u16>,

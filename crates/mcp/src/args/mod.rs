@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and the help for it.
 
 mod dev;
+pub mod frame;
 mod help;
 pub mod key;
 mod moment;
@@ -21,6 +22,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use self::parse::duration;
 pub use self::{
     dev::{Dev, Service, ServiceFlags, WorkerFlags},
+    frame::Frame,
     key::Key,
     moment::Moment,
     placement::{PlacementFlags, Strategy},
@@ -148,6 +150,9 @@ pub enum Command {
     /// API keys: make them, list them, revoke them.
     #[command(subcommand, after_help = help::key::KEY)]
     Key(Key),
+    /// The wire frame: calls, topics, pings.
+    #[command(subcommand, after_help = help::frame::FRAME)]
+    Frame(Frame),
     /// Show the registered instances of all services.
     #[command(after_help = help::SERVICES)]
     Services {

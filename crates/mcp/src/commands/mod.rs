@@ -5,6 +5,7 @@ mod cancel;
 mod context;
 mod explain;
 mod file;
+mod frame;
 mod get;
 mod health;
 mod key;
@@ -80,6 +81,7 @@ async fn answer(global: &Global, command: Command) -> Result<Exit, Failure> {
         Command::Route(command) => Box::pin(route::run(&context, &command)).await,
         Command::Schedule(command) => Box::pin(schedule::run(&context, &command)).await,
         Command::Workflow(command) => Box::pin(workflow::run(&context, &command)).await,
+        Command::Frame(command) => Box::pin(frame::run(&context, global, &command)).await,
         Command::Key(command) => key::run(&context, &command).await,
         Command::Services { service, watch } => services::run(&context, service.as_deref(), watch).await,
         Command::Health => health::run(&context).await,
@@ -105,6 +107,7 @@ fn name(command: &Command) -> &'static str {
         Command::Route(command) => command.name(),
         Command::Schedule(command) => command.name(),
         Command::Workflow(command) => command.name(),
+        Command::Frame(command) => command.name(),
         Command::Key(command) => command.name(),
         Command::Services { .. } => "services",
         Command::Health => "health",

@@ -10,9 +10,9 @@ use std::{
     time::Duration,
 };
 
-use mcp_chassis::ServiceSettings;
+use mcp_chassis::{CoordSettings, ServiceSettings};
 use mcp_client::Client;
-use mcp_coord::{Coordinator, Embedded};
+use mcp_coord::{Coordinator, Embedded, InstanceRecord, keys};
 use mcp_proto::{registry::v1::DiscoverRequest, scheduler::v1::ListTasksRequest};
 use scheduler::config::StoreKind;
 use tokio::{
@@ -49,6 +49,8 @@ const STOP_ORDER: [&str; 4] = ["worker", "gateway", "scheduler", "registry"];
 pub struct DevCluster {
     /// URL of the gateway, for gRPC and HTTP.
     pub gateway_url: String,
+    /// Where sessions of the wire frame begin.
+    pub frame_address: SocketAddr,
     /// Where each service listens, by its name.
     pub addresses: Vec<(&'static str, SocketAddr)>,
     /// The folder that holds the data.
@@ -113,7 +115,11 @@ pub async fn start(options: Options) -> Result<DevCluster, Error> {
         worker: listen(0).await?,
     };
     let mut cluster = launch(&options, folder, Arc::new(coord), listeners)?;
-    match cluster.ready().await {
+    let ready = match cluster.ready().await {
+        Ok(()) => cluster.find_frames().await,
+        Err(error) => Err(error),
+    };
+    match ready {
         Ok(()) => Ok(cluster),
         Err(error) => {
             // The first error counts: those of the stop follow from it.
@@ -178,6 +184,18 @@ impl DevCluster {
         }
     }
 
+    /// Finds out where sessions of the wire frame begin: the gateway has chosen the port, and says so where it registers.
+    async fn find_frames(&mut self) -> Result<(), Error> {
+        let instances = keys::service(&CoordSettings::default().cluster, "gateway");
+        let found = self.coord.range(&instances).await.map_err(Error::Coordination)?;
+        let records =
+            found.entries.iter().filter_map(|entry| serde_json::from_slice::<InstanceRecord>(&entry.value).ok());
+        let address = records.filter_map(|record| record.labels.get("frame-standard")?.parse().ok()).next();
+        let state = || "the gateway does not say where the wire frame is spoken".to_owned();
+        self.frame_address = address.ok_or_else(|| Error::NotReady { limit: READY_LIMIT, state: state() })?;
+        Ok(())
+    }
+
     /// The failure of a service that ended by itself.
     async fn first_failure(&mut self) -> Option<Error> {
         let at = self.services.iter().position(|service| service.task.is_finished())?;
@@ -226,7 +244,7 @@ fn launch(
             boxed(|stop| {
                 worker::run(worker_config(options, folder.path()), listeners.worker, Arc::clone(&coord), stop)
             }),
-            boxed(|stop| gateway::run(gateway_config(), listeners.gateway, Arc::clone(&coord), stop)),
+            boxed(|stop| gateway::run(gateway_config(options), listeners.gateway, Arc::clone(&coord), stop)),
             boxed(|stop| {
                 scheduler::run(scheduler_config(options, folder.path()), listeners.scheduler, Arc::clone(&coord), stop)
             }),
@@ -244,6 +262,7 @@ fn launch(
         .collect();
     Ok(DevCluster {
         gateway_url: format!("http://{gateway}"),
+        frame_address: SocketAddr::from((Ipv4Addr::LOCALHOST, options.frame_port)),
         addresses,
         data_folder: folder.path().to_owned(),
         coord,
@@ -269,10 +288,11 @@ fn service_settings() -> ServiceSettings {
     ServiceSettings { shutdown_grace: SHUTDOWN_GRACE, ..ServiceSettings::default() }
 }
 
-fn gateway_config() -> gateway::config::Config {
+fn gateway_config(options: &Options) -> gateway::config::Config {
     let mut config = gateway::config::Config { service: service_settings(), ..gateway::config::Config::default() };
     // Everything is on the loopback interface of one developer's machine.
     config.gateway.security.anonymous = true;
+    config.gateway.frames.standard_addr = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, options.frame_port)));
     config
 }
 

@@ -54,7 +54,9 @@ async fn serve(args: &Dev) -> Result<Exit, Failure> {
     let mut stopped = std::pin::pin!(stopped);
     let postgres = args.postgres.clone().map(DatabaseUrl::from);
     let has_database = postgres.is_some();
-    let options = Options { data, port: args.port, postgres, worker: worker(args) };
+    let usual_frame_port = if args.port == DEFAULT_PORT { gateway::config::FRAME_PORT } else { 0 };
+    let frame_port = args.frame_port.unwrap_or(usual_frame_port);
+    let options = Options { data, port: args.port, frame_port, postgres, worker: worker(args) };
     let cluster = tokio::select! {
         started = start(options) => started.map_err(|error| failure(&error))?,
         () = &mut stopped => return Ok(Exit::Done),
@@ -137,12 +139,14 @@ fn banner(cluster: &DevCluster, is_ephemeral: bool, has_database: bool) -> Strin
         "mcp dev is ready
 
   gateway      {url}  (gRPC and HTTP/JSON)
+  wire frame   {frames}
   data         {data}{rest}
   behind it    {services}
 
   first task   mcp {flag}submit --wait --follow -- echo 'hello, world'
   with curl    curl -s {url}/v1/tasks -H 'content-type: application/json' -d '{{\"process\":{{\"argv\":[\"echo\",\"hello\"]}}}}'
   stop         Ctrl-C",
+        frames = cluster.frame_address,
         data = cluster.data_folder.display(),
         services = services.join(", "),
     )

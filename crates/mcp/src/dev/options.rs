@@ -11,6 +11,8 @@ pub struct Options {
     pub data: Data,
     /// Port of the gateway on 127.0.0.1; 0 takes a free one.
     pub port: u16,
+    /// Port of the wire frame on 127.0.0.1; 0 takes a free one.
+    pub frame_port: u16,
     /// The database that keeps the tasks; `None` keeps them in the data folder. What the services own lies in the folder
     /// either way.
     pub postgres: Option<DatabaseUrl>,
@@ -45,7 +47,7 @@ pub enum Data {
 impl Options {
     /// Temporary data and a free port: for tests and benchmarks.
     pub fn ephemeral() -> Self {
-        Self { data: Data::Ephemeral, port: 0, postgres: None, worker: WorkerOptions::default() }
+        Self { data: Data::Ephemeral, port: 0, frame_port: 0, postgres: None, worker: WorkerOptions::default() }
     }
 }
 

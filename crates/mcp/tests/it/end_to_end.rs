@@ -126,7 +126,8 @@ async fn one_trace_holds_the_spans_of_every_service_and_of_the_process() {
         ("worker", "process"),
         ("worker", "task.attempt"),
         ("scheduler", "mcp.scheduler.v1.TaskService/SubmitTask"),
-        ("gateway", "/v1/tasks"),
+        ("gateway", "mcp.scheduler.v1.TaskService/SubmitTask"),
+        ("gateway", "POST /v1/tasks"),
     ];
     assert_eq!(names, expected, "{chain:#?}");
 

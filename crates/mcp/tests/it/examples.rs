@@ -4,8 +4,9 @@ use clap::{CommandFactory, Parser};
 use mcp::args::Cli;
 
 /// Documents with examples, and how they are called.
-const DOCUMENTS: [(&str, &str); 5] = [
+const DOCUMENTS: [(&str, &str); 6] = [
     ("README.md", include_str!("../../../../README.md")),
+    ("docs/protocol/frame.md", include_str!("../../../../docs/protocol/frame.md")),
     ("docs/queues.md", include_str!("../../../../docs/queues.md")),
     ("docs/routes.md", include_str!("../../../../docs/routes.md")),
     ("docs/schedules.md", include_str!("../../../../docs/schedules.md")),

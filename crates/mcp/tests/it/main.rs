@@ -13,4 +13,6 @@ mod etcd_outage;
 mod examples;
 mod http_forms;
 mod queues;
+mod rolling;
+mod same_call;
 mod support;

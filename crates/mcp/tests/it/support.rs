@@ -32,6 +32,8 @@ pub(crate) struct Dev {
     pub(crate) process: Process,
     /// Where the gateway answers.
     pub(crate) url: String,
+    /// Where sessions of the wire frame begin, `host:port`.
+    pub(crate) frames: String,
     _data: TempDir,
 }
 
@@ -46,7 +48,9 @@ impl Dev {
         let line = process.line_with("http://127.0.0.1:", SOON).await;
         let start = line.find("http://").expect("the mark is in the line");
         let url = line[start..].split_whitespace().next().expect("a URL follows").to_owned();
-        Self { process, url, _data: data }
+        let line = process.line_with("wire frame", SOON).await;
+        let frames = line.split_whitespace().last().expect("an address follows").to_owned();
+        Self { process, url, frames, _data: data }
     }
 
     /// A client of its gateway.

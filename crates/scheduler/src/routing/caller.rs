@@ -13,9 +13,18 @@ use tonic::{
 const FORWARDED: &str = "mcp-forwarded";
 /// Partitions of the owner that a call which was passed on is about, separated by commas.
 const PARTITIONS: &str = "mcp-partitions";
-/// What belongs to the connection, or is made anew.
-const NOT_PASSED_ON: &[&str] =
-    &["grpc-timeout", "te", "content-type", "user-agent", "traceparent", "grpc-accept-encoding", "grpc-encoding"];
+/// What belongs to the connection, or is made anew. The length is that of the message as it came: it is encoded anew, with
+/// what was left out filled in, and a receiver refuses a body of another length.
+const NOT_PASSED_ON: &[&str] = &[
+    "grpc-timeout",
+    "te",
+    "content-type",
+    "content-length",
+    "user-agent",
+    "traceparent",
+    "grpc-accept-encoding",
+    "grpc-encoding",
+];
 /// The part of the caller's time after which it is told that there is no owner, so that it hears it in time.
 const WAIT_PART: f64 = 0.9;
 
@@ -116,9 +125,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn metadata_trace_and_the_rest_of_the_time_go_with_a_call() {
         let mut metadata = MetadataMap::new();
-        for (key, value) in
-            [("authorization", "Bearer x"), ("grpc-timeout", "10S"), ("traceparent", "theirs"), ("te", "trailers")]
-        {
+        for (key, value) in [
+            ("authorization", "Bearer x"),
+            ("grpc-timeout", "10S"),
+            ("traceparent", "theirs"),
+            ("te", "trailers"),
+            ("content-length", "20"),
+        ] {
             metadata.insert(key, value.parse().unwrap());
         }
         metadata.append("x-many", "1".parse().unwrap());
@@ -134,6 +147,7 @@ mod tests {
         let passed_on = request.metadata();
         assert_eq!(passed_on.get("authorization").unwrap(), "Bearer x");
         assert_eq!(passed_on.get_all("x-many").iter().count(), 2);
+        assert_eq!(passed_on.get("content-length"), None, "the message is encoded anew");
         assert_eq!(passed_on.get_bin("x-bin").unwrap().to_bytes().unwrap(), &[0, 255][..]);
         assert_eq!((passed_on.get("traceparent").unwrap(), passed_on.get("te")), (&"ours".parse().unwrap(), None));
         assert_eq!(passed_on.get("grpc-timeout").unwrap(), "6000000u");

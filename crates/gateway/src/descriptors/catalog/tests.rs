@@ -82,6 +82,20 @@ fn the_newest_instance_of_each_version_is_asked_once() {
 }
 
 #[test]
+fn of_two_versions_that_run_the_newer_counts_whichever_registered_last() {
+    let now = Instant::now();
+    let records = [record("a", "1.10.0", "new", 1), record("a", "1.9.0", "old", 2)];
+    let mut catalog = catalog(&records.iter().collect::<Vec<_>>());
+    for question in catalog.due(now) {
+        let method = if question.key.version == "1.10.0" { "Tenth" } else { "Ninth" };
+        catalog.answered(&question, schema("a", method), now, 0.0);
+    }
+    assert!(has(&catalog, "a", "Tenth") && !has(&catalog, "a", "Ninth"));
+    catalog.update(&instances(&[&records[1]]));
+    assert!(has(&catalog, "a", "Ninth"), "only the older one runs");
+}
+
+#[test]
 fn a_new_registration_is_asked_again_but_not_at_once() {
     let now = Instant::now();
     let mut catalog = catalog(&[&record("a", "1", "x", 1)]);

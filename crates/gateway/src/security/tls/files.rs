@@ -7,7 +7,7 @@ use std::{
 
 use rustls::{
     RootCertStore,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem::PemObject as _},
 };
 
 /// Largest file, in bytes.
@@ -59,6 +59,15 @@ pub(crate) fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer
     match found {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
         _ => Err(FileError::Content { path: path.to_owned(), what: "certificate" }),
+    }
+}
+
+/// The lists of revoked certificates in a text.
+pub(crate) fn revoked(path: &Path, pem: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, FileError> {
+    let found: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(pem).collect();
+    match found {
+        Ok(lists) if !lists.is_empty() => Ok(lists),
+        _ => Err(FileError::Content { path: path.to_owned(), what: "list of revoked certificates" }),
     }
 }
 

@@ -34,8 +34,8 @@ pub(crate) enum TlsError {
         #[source]
         source: rustls::Error,
     },
-    /// The roots for callers' certificates cannot be used.
-    #[error("the roots for callers' certificates cannot be used")]
+    /// The roots for callers' certificates, or the lists of revoked ones, cannot be used.
+    #[error("the roots for callers' certificates, or the lists of revoked ones, cannot be used")]
     Roots(#[source] VerifierBuilderError),
     /// The task that reads the files panicked.
     #[error("the files were not read")]
@@ -48,6 +48,7 @@ struct Files {
     certificate: (PathBuf, Vec<u8>),
     key: (PathBuf, Vec<u8>),
     client_ca: Option<(PathBuf, Vec<u8>)>,
+    client_crl: Option<(PathBuf, Vec<u8>)>,
 }
 
 /// One of them is a secret.
@@ -64,7 +65,8 @@ impl Files {
             return Err(TlsError::Unset);
         };
         let client_ca = settings.client_ca.as_ref().map(read).transpose()?;
-        Ok(Self { certificate: read(certificate)?, key: read(key)?, client_ca })
+        let client_crl = settings.client_crl.as_ref().map(read).transpose()?;
+        Ok(Self { certificate: read(certificate)?, key: read(key)?, client_ca, client_crl })
     }
 
     fn config(&self, client_required: bool) -> Result<ServerConfig, TlsError> {
@@ -76,6 +78,12 @@ impl Files {
             Some((path, content)) => {
                 let roots = Arc::new(files::roots_of(path, content)?);
                 let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider());
+                let verifier = match &self.client_crl {
+                    None => verifier,
+                    Some((path, content)) => {
+                        verifier.with_crls(files::revoked(path, content)?).enforce_revocation_expiration()
+                    }
+                };
                 let verifier = if client_required { verifier } else { verifier.allow_unauthenticated() };
                 builder.with_client_cert_verifier(verifier.build().map_err(TlsError::Roots)?)
             }

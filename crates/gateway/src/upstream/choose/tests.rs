@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     config::UpstreamSettings,
-    metrics::Instruments,
+    metrics::{Instruments, UpstreamTally},
     upstream::{
         decide::{outcome::Outcome, ring},
         endpoint::Surroundings,
@@ -36,13 +36,13 @@ fn record(index: usize, weight: u32, zone: &str) -> Arc<InstanceRecord> {
 fn group(members: &[(u32, &str)]) -> Rc<Group> {
     let surroundings = Surroundings {
         settings: Rc::new(UpstreamSettings::default()),
-        instruments: Instruments::new(1),
+        instruments: Instruments::new(1, false),
         zone: "here".into(),
     };
     let endpoints = members.iter().enumerate().map(|(index, (weight, zone))| {
         Endpoint::new(&record(index, *weight, zone), surroundings.clone()).expect("the address is right")
     });
-    Group::new(endpoints.collect(), Rc::clone(&Group::empty(Instant::now()).budget))
+    Group::new(UpstreamTally::new(&Arc::default(), "s"), Instant::now()).with(endpoints.collect())
 }
 
 fn policy(balancer: Balancer) -> Policy {

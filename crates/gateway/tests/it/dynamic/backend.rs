@@ -15,7 +15,7 @@ use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use mcp_coord::InstanceRecord;
 use mcp_proto::{Code, Error};
-use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, ReflectMessage, Value};
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor, ReflectMessage, Value};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Request, Response, Status, Streaming, body::Body, server::Grpc, service::Routes};
@@ -145,6 +145,9 @@ async fn serve(method: &MethodDescriptor, mut messages: Streaming<DynamicMessage
     if method.is_client_streaming() && method.is_server_streaming() {
         return Ok(Box::pin(messages.map(|message| message.and_then(echo))));
     }
+    if method.name().starts_with("Store") {
+        return store(output, messages).await.map(once);
+    }
     if method.is_client_streaming() {
         let (mut count, mut text) = (0, String::new());
         while let Some(message) = messages.message().await? {
@@ -186,8 +189,29 @@ async fn serve(method: &MethodDescriptor, mut messages: Streaming<DynamicMessage
             });
             Ok(Box::pin(stream::iter(messages.collect::<Vec<_>>())))
         }
+        // What answers with another type answers with nothing in it.
+        _ if method.input() != output => Ok(once(DynamicMessage::new(output))),
         _ => Ok(once(echo(request)?)),
     }
+}
+
+/// Counts the bytes of content, and tells what each message has besides.
+async fn store(output: MessageDescriptor, mut messages: Streaming<DynamicMessage>) -> Result<DynamicMessage, Status> {
+    let (mut count, mut said) = (0, Vec::new());
+    while let Some(message) = messages.message().await? {
+        let text = |message: &DynamicMessage, name: &str| {
+            message.get_field_by_name(name).and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+        };
+        let content = message.get_field_by_name("content").and_then(|value| value.as_message().cloned());
+        let content = content.unwrap_or_else(|| message.clone());
+        count += content.get_field_by_name("data").unwrap().as_bytes().unwrap().len();
+        said.push(text(&message, "name") + &text(&content, "content_type"));
+    }
+    said.dedup();
+    let mut answer = DynamicMessage::new(output);
+    answer.set_field_by_name("count", Value::I32(i32::try_from(count).unwrap()));
+    answer.set_field_by_name("text", Value::String(said.join(",")));
+    Ok(answer)
 }
 
 fn once(message: DynamicMessage) -> Messages {

@@ -4,6 +4,7 @@ mod actions;
 mod api;
 mod hot;
 mod layers;
+mod sections;
 
 use gateway::Config;
 use mcp_proto::{

@@ -1,6 +1,7 @@
 //! Who may call: over real sockets, with real tokens and certificates.
 
 mod abuse;
+mod documents;
 mod issuer;
 mod keys;
 mod pki;

@@ -9,7 +9,9 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevocationReason, RevokedCertParams, SanType, SerialNumber,
+    date_time_ymd,
 };
 use rustls::{
     ClientConfig, RootCertStore,
@@ -26,6 +28,7 @@ const SERVER: &str = "gateway.test";
 pub(super) struct Identity {
     pub(super) certificate: CertificateDer<'static>,
     pub(super) key: KeyPair,
+    serial: SerialNumber,
     pem: String,
 }
 
@@ -40,16 +43,19 @@ impl Authority {
     pub(super) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.distinguished_name.push(DnType::CommonName, "the tests' authority");
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
         Self { certificate: certificate.der().clone(), pem: certificate.pem(), issuer: Issuer::new(params, key) }
     }
 
-    fn issue(&self, params: CertificateParams) -> Identity {
+    fn issue(&self, mut params: CertificateParams) -> Identity {
         let key = KeyPair::generate().unwrap();
+        let serial = SerialNumber::from(rand::random::<u64>() >> 1);
+        params.serial_number = Some(serial.clone());
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        Identity { certificate: certificate.der().clone(), pem: certificate.pem(), key }
+        Identity { certificate: certificate.der().clone(), pem: certificate.pem(), key, serial }
     }
 
     /// A certificate for the gateway.
@@ -62,6 +68,25 @@ impl Authority {
     /// A certificate for a caller.
     pub(super) fn client(&self, uri: &str) -> Identity {
         self.issue(client(uri))
+    }
+
+    /// A list that revokes these, in PEM; it holds until `next_year`.
+    pub(super) fn revoking(&self, revoked: &[&Identity], next_year: i32) -> String {
+        let revoked = revoked.iter().map(|identity| RevokedCertParams {
+            serial_number: identity.serial.clone(),
+            revocation_time: date_time_ymd(2018, 1, 1),
+            reason_code: Some(RevocationReason::KeyCompromise),
+            invalidity_date: None,
+        });
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2019, 1, 1),
+            next_update: date_time_ymd(next_year, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.issuer).unwrap().pem().unwrap()
     }
 
     /// One that has ended long ago.
@@ -111,6 +136,13 @@ impl Files {
         let tls = &mut config.gateway.security.tls;
         (tls.certificate, tls.key) = (Some(self.path("cert.pem")), Some(self.path("key.pem")));
         tls.reload_interval = std::time::Duration::from_millis(20);
+    }
+
+    /// The file with the lists of revoked certificates.
+    pub(super) fn put_crl(&self, pem: &str) -> PathBuf {
+        let path = self.path("crl.pem");
+        std::fs::write(&path, pem).unwrap();
+        path
     }
 
     pub(super) fn ca(&self) -> PathBuf {

@@ -42,7 +42,9 @@ async fn both_protocols_are_spoken_and_nothing_but_probes_without_tls() {
     assert!(get(&trusting(&Authority::new(), None, &[]), cluster.address, "/").await.is_err(), "a stranger's root");
 
     assert_eq!(cluster.get("/readyz").await.status, 200);
-    assert_eq!(cluster.get("/v1/tasks/7").await.error(), "426 TLS_REQUIRED");
+    for path in ["/v1/tasks/7", "/docs", "/openapi.json"] {
+        assert_eq!(cluster.get(path).await.error(), "426 TLS_REQUIRED", "{path}");
+    }
     assert_eq!(super::refusal(&cluster.task_with("7", "").await.unwrap_err()).0, "TLS_REQUIRED");
 }
 
@@ -147,4 +149,30 @@ async fn where_certificates_are_required_nobody_comes_without() {
     let ops = authority.client("spiffe://mesh/ops");
     let (status, _) = get(&trusting(&authority, Some(&ops), &["http/1.1"]), cluster.address, "/").await.unwrap();
     assert_eq!(status, 200);
+}
+
+#[tokio::test]
+async fn a_revoked_certificate_is_turned_away_as_soon_as_the_list_says_so() {
+    let (authority, backend) = (Authority::new(), Backend::start("one").await);
+    let files = Files::new(&authority);
+    let (ops, lost) = (authority.client("spiffe://mesh/ops"), authority.client("spiffe://mesh/ops"));
+    let mut config = Config::default();
+    files.configure(&mut config);
+    let tls = &mut config.gateway.security.tls;
+    (tls.client_ca, tls.client_crl) = (Some(files.ca()), Some(files.put_crl(&authority.revoking(&[], 2100))));
+    tls.clients = vec![may("spiffe://mesh/ops", "viewer")];
+    let cluster = Cluster::configured(config, &[&backend]).await;
+    let enters = async |identity| {
+        let connector = trusting(&authority, Some(identity), &["h2"]);
+        get(&connector, cluster.address, "/v1/tasks/7").await.is_ok_and(|(status, _)| status == 200)
+    };
+    assert!(enters(&ops).await && enters(&lost).await);
+    files.put_crl(&authority.revoking(&[&lost], 2100));
+    eventually(LIMIT, || async { if enters(&lost).await { Err("it is let in".into()) } else { Ok(()) } }).await;
+    assert!(enters(&ops).await, "it is not on the list");
+    let (status, _) = get(&trusting(&authority, None, &["h2"]), cluster.address, "/v1/tasks/7").await.unwrap();
+    assert_eq!(status, 401, "who shows none may still try another credential");
+    // A list that has run out says nothing about anybody.
+    files.put_crl(&authority.revoking(&[], 2020));
+    eventually(LIMIT, || async { if enters(&ops).await { Err("it is let in".into()) } else { Ok(()) } }).await;
 }

@@ -1,5 +1,6 @@
 //! The longer help texts: exit codes, and examples for each command.
 
+pub(super) mod frame;
 pub(super) mod key;
 pub(super) mod queue;
 pub(super) mod route;

@@ -52,6 +52,7 @@ async fn keys(api: &mut Api) {
     let listed = api.get("/v1/keys").await;
     assert_eq!(listed["keys"][0]["id"], id, "{listed}");
     api.delete(&format!("/v1/keys/{id}")).await;
+    assert_eq!(api.post("/v1/topics:publish", json!({"topic": "news/today", "body": "aGk="})).await, json!({}));
 }
 
 async fn routes(api: &mut Api) {

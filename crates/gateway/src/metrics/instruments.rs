@@ -1,9 +1,6 @@
-//! What the gateway counts. Labels have a closed set of values: methods that no descriptor names count as `other`.
+//! What is counted seldom, by OpenTelemetry: it is on `/metrics` and goes out by OTLP.
 
 use std::{
-    cell::{OnceCell, RefCell},
-    collections::HashMap,
-    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -12,51 +9,19 @@ use std::{
 };
 
 use opentelemetry::{
-    KeyValue, StringValue,
-    metrics::{Counter, Histogram},
+    KeyValue,
+    metrics::{Counter, Histogram, Meter},
 };
 
-use crate::descriptors::Snapshot;
+use super::{
+    histogram::SECONDS,
+    labels::Protocol,
+    page::{self, CALL_SECONDS, ROUTE_REQUESTS, UPSTREAM_REQUESTS},
+    sheet::Sheet,
+};
 
 /// Scope of the instruments.
 const SCOPE: &str = "gateway";
-
-/// Label of services and methods that no descriptor names.
-const OTHER: &str = "other";
-
-/// gRPC status codes, 0 to 16.
-const CODES: usize = 17;
-
-/// Upper bounds of the duration buckets, in seconds.
-const SECONDS: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
-
-/// How a call came in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Protocol {
-    /// gRPC, passed through.
-    Grpc,
-    /// HTTP/JSON, transcoded.
-    Json,
-    /// gRPC-Web, unwrapped.
-    Web,
-    /// JSON over a WebSocket, transcoded.
-    Socket,
-}
-
-/// How many there are.
-const PROTOCOLS: usize = 4;
-
-impl Protocol {
-    /// Its label.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Grpc => "grpc",
-            Self::Json => "json",
-            Self::Web => "grpc_web",
-            Self::Socket => "websocket",
-        }
-    }
-}
 
 /// What happens to instances and to the calls that go to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +63,8 @@ impl UpstreamEvent {
 /// Instruments of the process; clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct Instruments {
-    duration: Histogram<f64>,
+    /// Durations of calls for an OTLP receiver; `None` without one.
+    pub(super) pushed: Option<Pushed>,
     connect_failures: Counter<u64>,
     upstream_events: Counter<u64>,
     refused: Counter<u64>,
@@ -106,6 +72,33 @@ pub(crate) struct Instruments {
     pub(crate) connections: Arc<Level>,
     /// Calls that are being served now, by data-plane thread: a shared counter would bounce between cores.
     pub(crate) calls: Arc<[Arc<Level>]>,
+    /// What each data-plane thread counts for each request.
+    pub(crate) sheets: Arc<[Arc<Sheet>]>,
+    /// The one of this thread, of the first where there is none.
+    pub(crate) sheet: Arc<Sheet>,
+}
+
+/// Durations of calls for an OTLP receiver. Looking the labels up costs more than all other counting, so it is done only
+/// where there is one.
+#[derive(Debug, Clone)]
+pub(super) struct Pushed(Histogram<f64>);
+
+impl Pushed {
+    /// Counts a call.
+    pub(super) fn record(
+        &self,
+        (service, method): (&Arc<str>, &Arc<str>),
+        (protocol, code): (Protocol, tonic::Code),
+        duration: Duration,
+    ) {
+        let labels = [
+            KeyValue::new("rpc_service", Arc::clone(service)),
+            KeyValue::new("rpc_method", Arc::clone(method)),
+            KeyValue::new("protocol", protocol.name()),
+            KeyValue::new("code", mcp_chassis::metrics::code_name(code)),
+        ];
+        self.0.record(duration.as_secs_f64(), &labels);
+    }
 }
 
 /// A number that goes up and down.
@@ -136,16 +129,18 @@ impl Drop for Raised {
 }
 
 impl Instruments {
-    /// Makes the instruments for so many data-plane threads. Gateways in one process share the histogram and the
-    /// counter.
-    pub(crate) fn new(threads: usize) -> Self {
+    /// Makes the instruments for so many data-plane threads. Gateways in one process share those of OpenTelemetry.
+    /// `pushes`: there is an OTLP receiver.
+    pub(crate) fn new(threads: usize, pushes: bool) -> Self {
         let meter = mcp_chassis::metrics::meter(SCOPE);
+        let sheets: Arc<[Arc<Sheet>]> = (0..threads.max(1)).map(|_| Arc::default()).collect();
+        let pushed = || {
+            let histogram = meter.f64_histogram(CALL_SECONDS);
+            let histogram = histogram.with_description("Time from the head of a request to the end of its answer");
+            Pushed(histogram.with_boundaries(SECONDS.to_vec()).build())
+        };
         let instruments = Self {
-            duration: meter
-                .f64_histogram("mcp_gateway_call_duration_seconds")
-                .with_description("Time from the head of a request to the end of its answer")
-                .with_boundaries(SECONDS.to_vec())
-                .build(),
+            pushed: pushes.then(pushed),
             connect_failures: meter
                 .u64_counter("mcp_gateway_connect_failures")
                 .with_description("Connections to instances that could not be made")
@@ -160,7 +155,12 @@ impl Instruments {
                 .build(),
             connections: Arc::default(),
             calls: (0..threads).map(|_| Arc::default()).collect(),
+            sheet: Arc::clone(&sheets[0]),
+            sheets,
         };
+        if pushes {
+            push_counts(&meter, &instruments.sheets);
+        }
         let connections = Arc::downgrade(&instruments.connections);
         meter
             .i64_observable_gauge("mcp_gateway_connections")
@@ -183,6 +183,15 @@ impl Instruments {
             .build();
         instruments
     }
+
+    /// The same for one data-plane thread.
+    pub(crate) fn of_thread(&self, index: usize) -> Self {
+        Self { sheet: Arc::clone(&self.sheets[index]), ..self.clone() }
+    }
+
+    /// Names of metrics that the sheets have instead of OpenTelemetry.
+    pub(crate) const ON_SHEETS: [&str; 3] =
+        [CALL_SECONDS, "mcp_gateway_requests_total", "mcp_gateway_upstream_requests_total"];
 
     /// Counts an event about instances.
     pub(crate) fn upstream(&self, event: UpstreamEvent) {
@@ -210,79 +219,58 @@ impl Instruments {
     }
 }
 
-/// Labels of one method's calls that came in by one protocol and ended with one status.
-type Labels = Box<[KeyValue; 4]>;
-
-/// A method as one data-plane thread knows it.
-#[derive(Debug)]
-pub(crate) struct Method {
-    /// Full name of its service, or `other`.
-    pub(crate) service: Arc<str>,
-    /// Its name, or `other`.
-    pub(crate) name: Arc<str>,
-    /// True when an answer may take its time because the caller asked for that, so that its latency tells nothing.
-    pub(crate) waits: bool,
-    /// True when a call may be carried out more than once.
-    pub(crate) safe: bool,
-    /// Labels by protocol and status, made when first needed.
-    labels: [[OnceCell<Labels>; CODES]; PROTOCOLS],
+/// Labels of a sample, those without a value left out.
+fn labels(pairs: mcp_chassis::metrics::Labels<'_>) -> Vec<KeyValue> {
+    let pairs = pairs.iter().filter(|(_, value)| !value.is_empty());
+    pairs.map(|(name, value)| KeyValue::new((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-impl Method {
-    fn new(service: &str, name: &str, (waits, safe): (bool, bool)) -> Self {
-        let labels = std::array::from_fn(|_| std::array::from_fn(|_| OnceCell::new()));
-        Self { service: service.into(), name: name.into(), waits, safe, labels }
-    }
-
-    fn labels(&self, protocol: Protocol, code: tonic::Code) -> &[KeyValue] {
-        let labels = self.labels[protocol as usize][code as usize].get_or_init(|| {
-            Box::new([
-                KeyValue::new("rpc_service", StringValue::from(Arc::clone(&self.service))),
-                KeyValue::new("rpc_method", StringValue::from(Arc::clone(&self.name))),
-                KeyValue::new("protocol", protocol.name()),
-                KeyValue::new("code", mcp_chassis::metrics::code_name(code)),
-            ])
-        });
-        labels.as_slice()
-    }
+/// What the sheets count by route and by upstream, for an OTLP receiver.
+fn push_counts(meter: &Meter, sheets: &Arc<[Arc<Sheet>]>) {
+    let requests = Arc::downgrade(sheets);
+    meter
+        .u64_observable_counter(ROUTE_REQUESTS)
+        .with_description("Requests by route and how they were answered")
+        .with_callback(move |observer| {
+            if let Some(sheets) = requests.upgrade() {
+                page::each_request(&sheets, |pairs, count| observer.observe(count, &labels(pairs)));
+            }
+        })
+        .build();
+    let upstreams = Arc::downgrade(sheets);
+    meter
+        .u64_observable_counter(UPSTREAM_REQUESTS)
+        .with_description("Requests to instances, by service and gRPC status")
+        .with_callback(move |observer| {
+            if let Some(sheets) = upstreams.upgrade() {
+                page::each_upstream(&sheets, |pairs, count| observer.observe(count, &labels(pairs)));
+            }
+        })
+        .build();
 }
 
-/// The known methods, for one data-plane thread. Those that are called are kept; a new snapshot begins anew.
-#[derive(Debug)]
-pub(crate) struct Methods {
-    duration: Histogram<f64>,
-    snapshot: Arc<Snapshot>,
-    by_path: RefCell<HashMap<String, Rc<Method>>>,
-    other: Rc<Method>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{Answered, RouteTally, UpstreamTally, Verb};
 
-impl Methods {
-    /// The methods of a snapshot.
-    pub(crate) fn new(instruments: &Instruments, snapshot: Arc<Snapshot>) -> Self {
-        Self {
-            duration: instruments.duration.clone(),
-            snapshot,
-            by_path: RefCell::default(),
-            other: Rc::new(Method::new(OTHER, OTHER, (false, false))),
+    #[test]
+    fn with_a_receiver_the_counts_of_the_sheets_are_pushed() {
+        let instruments = Instruments::new(2, true);
+        for index in 0..2 {
+            let sheet = instruments.of_thread(index).sheet;
+            let answered =
+                Answered { protocol: Protocol::Json, verb: Verb::Get, status: 200, code: Some(tonic::Code::Ok) };
+            RouteTally::new("pushed").record(&sheet, answered, Duration::ZERO, None);
+            UpstreamTally::new(&sheet, "a.Pushed").record(tonic::Code::Ok, Duration::ZERO, None);
         }
-    }
-
-    /// The method at `/package.Service/Method`; the stand-in for all others when no descriptor names it.
-    pub(crate) fn get(&self, path: &str) -> Rc<Method> {
-        if let Some(method) = self.by_path.borrow().get(path) {
-            return Rc::clone(method);
-        }
-        let Some((service, facts)) = self.snapshot.method(path) else {
-            return Rc::clone(&self.other);
+        // What OpenTelemetry has is pushed; this is another reader of the same.
+        let text = mcp_chassis::metrics::text();
+        let pushed = |start: &str, label: &str| {
+            let line = text.lines().find(|line| line.starts_with(start) && line.contains(label));
+            line.is_some_and(|line| line.ends_with(" 2") && line.contains(r#"code="OK""#))
         };
-        let name = facts.by_name.rpc.name();
-        let method = Rc::new(Method::new(service.name(), name, (facts.waits, facts.safe)));
-        self.by_path.borrow_mut().insert(path.to_owned(), Rc::clone(&method));
-        method
-    }
-
-    /// Counts a call.
-    pub(crate) fn record(&self, method: &Method, protocol: Protocol, code: tonic::Code, duration: Duration) {
-        self.duration.record(duration.as_secs_f64(), method.labels(protocol, code));
+        assert!(pushed("mcp_gateway_requests_total{", r#"route="pushed""#), "{text}");
+        assert!(pushed("mcp_gateway_upstream_requests_total{", r#"upstream="a.Pushed""#), "{text}");
     }
 }

@@ -3,6 +3,8 @@
 //! There is one provider in a process however many servers run in it, because a scrape asks a process. Names are
 //! `mcp_<service>_<noun>_<unit>[_total]`; labels have a closed set of values.
 
+mod exposition;
+
 use std::sync::OnceLock;
 
 use opentelemetry::{
@@ -14,10 +16,9 @@ use opentelemetry_sdk::{
     Resource,
     metrics::{PeriodicReader, SdkMeterProvider},
 };
-use prometheus::{Registry, TextEncoder};
+use prometheus::Registry;
 
-/// Media type of what [`text`] returns.
-pub const TEXT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub use exposition::{Bucket, Exemplar, Exposition, Format, Kind, Labels};
 
 static METRICS: OnceLock<Metrics> = OnceLock::new();
 
@@ -34,11 +35,17 @@ pub fn meter(scope: &'static str) -> Meter {
 
 /// All metrics of the process in Prometheus' text format.
 pub fn text() -> String {
-    let mut text = String::new();
-    if let Err(error) = TextEncoder::new().encode_utf8(&installed().registry.gather(), &mut text) {
-        tracing::warn!(%error, "metrics cannot be encoded");
-    }
-    text
+    expose(Format::Text, &[], |_| {})
+}
+
+/// All metrics of the process, without those named in `except`, and what `more` adds to them.
+pub fn expose(format: Format, except: &[&str], more: impl FnOnce(&mut Exposition)) -> String {
+    let mut families = installed().registry.gather();
+    families.retain(|family| !except.contains(&family.name()));
+    let mut page = Exposition::new(format);
+    page.gathered(&families);
+    more(&mut page);
+    page.finish()
 }
 
 /// Sets the provider up with what it should say about the process. `None` when there is one already.
