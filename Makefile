@@ -20,11 +20,15 @@ nightly: ## the long tests: 10,000 seeds of every simulation, five minutes of fa
 	SEEDS=10000 $(CARGO) test --locked -p scheduler --lib sim
 	MCP_CHAOS_SECONDS=300 $(CARGO) test --locked -p mcp --test it chaos -- --nocapture
 
-lint: ## formatting, clippy, protobuf and compose files, crate edges, file sizes, documentation
+fuzz: ## each fuzz target for FUZZ_SECONDS (60 unless told); needs `cargo install cargo-fuzz`
+	scripts/fuzz.sh
+
+lint: ## formatting, clippy, protobuf files, compose file, charts, crate edges, file sizes, documentation
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	scripts/buf.sh lint
 	scripts/compose-check.sh
+	scripts/deploy-check.sh
 	$(CARGO) xtask edges
 	$(CARGO) xtask lines
 	$(CARGO) xtask versions
@@ -32,17 +36,20 @@ lint: ## formatting, clippy, protobuf and compose files, crate edges, file sizes
 
 bench: ## measure throughput, latency and memory (minutes; release build)
 	scripts/setup.sh
-	$(CARGO) build --release --locked -p mcp -p scheduler -p mcp-bench
-	$(CARGO) build --release --locked -p mcp-engine --examples
+	$(CARGO) build --release --locked -p mcp -p scheduler -p gateway-bench -p mcp-bench
+	$(CARGO) build --release --locked -p mcp-engine -p mcp-proto --examples
 	$(CARGO) run --release --locked -p mcp-bench
 
-bench-peers: ## measure other task queues beside ours in one run and print the ratios (installs them)
+bench-peers: ## measure other task queues and gateways beside ours in one run and print the ratios (installs them)
 	bench/peers/run.sh
 
-up: ## start a cluster in containers: etcd, collector, Jaeger, Prometheus and the four services
-	docker compose up -d --build
+up: ## start a cluster in containers, wait until it is ready, print the URLs and run the example job
+	scripts/up.sh
 
-down: ## stop that cluster
-	docker compose down
+down: ## stop that cluster; its data stays
+	scripts/compose.sh down
 
-.PHONY: help demo test nightly lint bench bench-peers up down
+e2e: ## run a cluster in containers, break it in many ways and check that nothing is lost (root, Debian; see docs/operations.md)
+	scripts/e2e.sh
+
+.PHONY: help demo test nightly fuzz lint bench bench-peers up down e2e
