@@ -155,8 +155,8 @@ async fn a_stream_that_is_not_read_waits_and_then_comes_whole() {
     let lines = 1_000;
     let logs = client.ask(Command::TASK_LOGS, &json!({"taskId": "7", "afterSeq": lines}), &Metadata::new()).await;
     let get = client.ask(Command::TASK_GET, &task("7"), &Metadata::new()).await;
-    let (mut line, mut got) = (0, false);
-    loop {
+    let (mut line, mut got, mut ended) = (0, false, false);
+    while !(got && ended) {
         let frame = client.next().await;
         if frame.kind == Kind::Ping {
             // A slow machine may have been silent for long.
@@ -168,10 +168,11 @@ async fn a_stream_that_is_not_read_waits_and_then_comes_whole() {
             line += 1;
             assert_eq!((frame.sequence, body(&frame)["lines"][0]["seq"].as_str()), (logs, Some(&*line.to_string())));
         } else {
-            break;
+            assert_eq!((frame.kind, frame.sequence), (Kind::Response, logs));
+            ended = true;
         }
     }
-    assert!(line == lines && got, "{line} lines");
+    assert_eq!(line, lines);
 }
 
 #[tokio::test]
