@@ -7,7 +7,7 @@ use crate::{
     placement::{Offer, difference, room, sum},
     pools::{Free, Membership},
     slab::{Slab, Slot},
-    types::{Millis, Resources, RunningAttempt, TaskId, Token, WorkerId, WorkerSpec},
+    types::{Millis, Partition, Resources, RunningAttempt, TaskId, Token, WorkerId, WorkerSpec},
 };
 
 /// A worker that has a session, or none but attempts and a lease on them.
@@ -26,13 +26,21 @@ pub(crate) struct Worker {
     pub(crate) used: Resources,
     /// Attempts that were taken from it in this session and ask for something: they count until it says that they
     /// are over.
-    leaving: BTreeMap<TaskId, (Token, Resources)>,
+    leaving: BTreeMap<TaskId, Leaving>,
     /// The task that its next free slot is for.
     pub(crate) reserved: Option<Slot>,
     /// How it is listed as free in its base and in its shape.
     listed: [Option<Free>; 2],
     /// When its lease ends; set without a session.
     pub(crate) lease: Option<Millis>,
+}
+
+/// An attempt that was taken from a worker and may still run there.
+#[derive(Debug)]
+struct Leaving {
+    token: Token,
+    partition: Partition,
+    request: Resources,
 }
 
 /// The workers, found by id or by slot.
@@ -195,31 +203,56 @@ impl Workers {
         }
     }
 
-    /// Notes that an attempt that was taken from a worker runs there until the worker says otherwise.
-    pub(crate) fn add_leaving(&mut self, slot: Slot, attempt: RunningAttempt, request: Resources, board: &mut Board) {
+    /// Notes that an attempt of a task of `partition` that was taken from a worker runs there until the worker says
+    /// otherwise.
+    pub(crate) fn add_leaving(
+        &mut self,
+        slot: Slot,
+        attempt: RunningAttempt,
+        partition: Partition,
+        request: Resources,
+        board: &mut Board,
+    ) {
         let worker = self.entries.at_mut(slot);
         if request != Resources::default() && worker.member.is_some() {
-            worker.leaving.insert(attempt.task, (attempt.token, request));
+            worker.leaving.insert(attempt.task, Leaving { token: attempt.token, partition, request });
             self.list(slot, board);
         }
     }
 
+    /// True when an attempt was taken from a worker that has not said yet that it is over.
+    pub(crate) fn is_leaving(&self, slot: Slot, attempt: RunningAttempt) -> bool {
+        self.entries.at(slot).leaving.get(&attempt.task).is_some_and(|leaving| leaving.token == attempt.token)
+    }
+
     /// Notes that a worker is done with an attempt that was taken from it; true when it has more room now.
     pub(crate) fn remove_leaving(&mut self, slot: Slot, attempt: RunningAttempt, board: &mut Board) -> bool {
-        let leaving = &mut self.entries.at_mut(slot).leaving;
-        let is_it = leaving.get(&attempt.task).is_some_and(|(token, _)| *token == attempt.token);
+        let is_it = self.is_leaving(slot, attempt);
         if is_it {
-            leaving.remove(&attempt.task);
+            self.entries.at_mut(slot).leaving.remove(&attempt.task);
             self.list(slot, board);
         }
         is_it
+    }
+
+    /// Forgets the attempts of a partition's tasks that were taken from workers; gives the workers that have more room
+    /// now.
+    pub(crate) fn forget_leaving(&mut self, partition: Partition, board: &mut Board) -> Vec<Slot> {
+        let is_its = |leaving: &Leaving| leaving.partition == partition;
+        let affected = self.entries.iter().filter(|(_, worker)| worker.leaving.values().any(is_its));
+        let affected: Vec<Slot> = affected.map(|(slot, _)| slot).collect();
+        for &slot in &affected {
+            self.entries.at_mut(slot).leaving.retain(|_, leaving| !is_its(leaving));
+            self.list(slot, board);
+        }
+        affected
     }
 
     /// What a worker has room for. One without a session has none.
     pub(crate) fn offer(&self, slot: Slot, board: &Board) -> Offer {
         let worker = self.entries.at(slot);
         let capacity = worker.member.map(|member| board.pool(member.shape).spec.capacity).unwrap_or_default();
-        let used = worker.leaving.values().fold(worker.used, |used, (_, request)| sum(used, *request));
+        let used = worker.leaving.values().fold(worker.used, |used, leaving| sum(used, leaving.request));
         let attempts = worker.attempts.len();
         Offer { capacity, free: difference(capacity, used), slots: worker.slots, attempts }
     }
@@ -258,9 +291,10 @@ impl Workers {
         worker.listed[0] == base && base_known && shape_known && (!is_active || worker.listed[1] == shape)
     }
 
-    /// Attempts that were taken from workers and count until they say that they are over. For checks.
-    pub(crate) fn leaving(&self, slot: Slot) -> impl Iterator<Item = RunningAttempt> {
+    /// Attempts that were taken from workers and count until they say that they are over, with the partitions of their
+    /// tasks. For checks.
+    pub(crate) fn leaving(&self, slot: Slot) -> impl Iterator<Item = (RunningAttempt, Partition)> {
         let leaving = self.entries.at(slot).leaving.iter();
-        leaving.map(|(task, (token, _))| RunningAttempt { task: *task, token: *token })
+        leaving.map(|(task, leaving)| (RunningAttempt { task: *task, token: leaving.token }, leaving.partition))
     }
 }

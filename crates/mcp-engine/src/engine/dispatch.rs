@@ -23,13 +23,30 @@ impl Engine {
             // What was saved up meanwhile counts; the turn among the others is decided when the command is done.
             self.refresh(queue, party);
             self.mark(queue, party);
-        } else if let Some(worker) = self.pick(bucket) {
+        } else if self.roomy.is_empty()
+            && let Some(worker) = self.pick(bucket)
+        {
             // Others waiting in the bucket would have had this worker already.
             return self.assign(slot, worker, effects);
         }
         self.board.push(lane, place, slot);
         if let Some(deadline) = self.queue_deadline(slot) {
             self.set_timer(slot, deadline);
+        }
+        if !self.roomy.is_empty() {
+            self.share_room(slot, bucket, effects);
+        }
+    }
+
+    /// Gives the room that this command made to those who come first, a task that was just enqueued among them.
+    fn share_room(&mut self, slot: Slot, bucket: Slot, effects: &mut Vec<Effect>) {
+        self.serve_roomy(effects);
+        let is_limited = self.board.queues.at(self.queue_of(slot)).limits.is_some();
+        while !is_limited
+            && self.tasks.at(slot).is_queued()
+            && let Some(worker) = self.pick(bucket)
+        {
+            self.dispatch(bucket, worker, effects);
         }
     }
 
@@ -73,6 +90,13 @@ impl Engine {
         }
         while let Some(bucket) = self.next_for(worker) {
             self.dispatch(bucket, worker, effects);
+        }
+    }
+
+    /// Gives tasks to the workers that this command gave more room.
+    pub(super) fn serve_roomy(&mut self, effects: &mut Vec<Effect>) {
+        for worker in std::mem::take(&mut self.roomy) {
+            self.serve(worker, effects);
         }
     }
 

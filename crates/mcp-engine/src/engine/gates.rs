@@ -110,9 +110,7 @@ impl Engine {
                 self.refresh_queue(queue);
                 self.drain(queue, effects);
             }
-            for worker in std::mem::take(&mut self.roomy) {
-                self.serve(worker, effects);
-            }
+            self.serve_roomy(effects);
             self.preempt(effects);
             if self.marked.is_empty() && self.roomy.is_empty() {
                 return;

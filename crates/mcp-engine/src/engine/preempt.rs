@@ -60,7 +60,8 @@ impl Engine {
         let (worker, attempt) = (stopped.worker, RunningAttempt { task: stopped.id(), token: stopped.token });
         let request = self.board.buckets.lanes.at(stopped.lane).request;
         self.detach(victim);
-        self.workers.add_leaving(worker, attempt, request, &mut self.board);
+        let partition = self.board.queues.at(self.queue_of(victim)).partition;
+        self.workers.add_leaving(worker, attempt, partition, request, &mut self.board);
         self.reservations.insert(task, worker);
         self.workers.reserve(worker, Some(task), &mut self.board);
         self.tasks.at_mut(victim).not_before = self.now;

@@ -215,6 +215,8 @@ impl Engine {
         for &slot in &tasks {
             self.forget(slot);
         }
+        // Whether those that were to stop have stopped is said to the next owner.
+        self.roomy.extend(self.workers.forget_leaving(partition, &mut self.board));
         for queue in self.board.queues.of_partition(partition) {
             for _ in 0..self.keys.forget_queue(queue) {
                 self.board.queues.at_mut(queue).keys -= 1;

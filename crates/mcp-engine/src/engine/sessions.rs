@@ -71,6 +71,10 @@ impl Engine {
         if self.is_restoring(attempt.task) {
             return;
         }
+        if self.workers.is_leaving(worker, attempt) {
+            // It counts until the worker says how it ended, which a revoked one never does.
+            return effects.push(Effect::CancelAttempt { worker: id, attempt });
+        }
         let Some(slot) = self.tasks.find(attempt.task) else { return effects.push(revoke) };
         let task = self.tasks.at(slot);
         if task.state == State::Running && task.worker == worker && task.token == attempt.token {

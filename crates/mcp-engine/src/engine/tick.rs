@@ -87,7 +87,8 @@ impl Engine {
         let task = self.tasks.at(slot);
         let (owner, attempt) = (task.worker, RunningAttempt { task: task.id(), token: task.token });
         let request = self.board.buckets.lanes.at(task.lane).request;
-        self.workers.add_leaving(owner, attempt, request, &mut self.board);
+        let partition = self.board.queues.at(self.queue_of(slot)).partition;
+        self.workers.add_leaving(owner, attempt, partition, request, &mut self.board);
         let message = "the attempt did not end within its run timeout".to_owned();
         let failure = match self.runs_once(slot) {
             true => lost(message),

@@ -179,11 +179,13 @@ impl World {
     fn close(&mut self, owner: usize, partition: Partition) -> Verdict {
         self.note("close", &(owner, partition));
         let at = &mut self.owners[owner];
+        let known = at.shadow.close(partition);
+        let views = known.iter().filter_map(|task| Some((*task, at.engine.view(*task)?)));
+        let running: Vec<_> = views.filter_map(|(task, view)| Some((view.worker?, task, view.token?))).collect();
         let tasks = at.engine.close(partition);
-        let (live, running) = at.shadow.close(partition);
         at.parts.remove(&partition);
-        if tasks != live {
-            return Err(format!("P1: {tasks} tasks are forgotten with {partition:?}, which had {live}"));
+        if tasks != known.len() {
+            return Err(format!("P1: {tasks} tasks are forgotten with {partition:?}, which had {}", known.len()));
         }
         at.shadow.compare(&at.engine)?;
         if self.plan.fault.is_none() {

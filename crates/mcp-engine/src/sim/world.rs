@@ -238,7 +238,15 @@ impl World {
             self.note("event", &event);
             self.step(event)?;
         }
-        self.checker.ended()
+        self.checker.ended().map_err(|broken| format!("{broken}; {}", self.explained()))
+    }
+
+    /// Why the tasks that are left wait, as their owners explain it.
+    fn explained(&self) -> String {
+        let owners = self.owners.iter().filter(|owner| owner.alive).map(|owner| &owner.engine);
+        let left = self.checker.durable.left();
+        let explanations = owners.flat_map(|engine| left.iter().filter_map(|task| engine.explain(*task)));
+        format!("{:?}", explanations.collect::<Vec<_>>())
     }
 
     fn step(&mut self, event: Event) -> Verdict {

@@ -24,7 +24,8 @@ impl Engine {
                 used = sum(used, self.board.buckets.lanes.at(task.lane).request);
             }
             assert_eq!(worker.used, used, "what attempts ask for is added up");
-            for attempt in self.workers.leaving(slot) {
+            for (attempt, partition) in self.workers.leaving(slot) {
+                assert!(self.owns(partition), "what a worker is to stop is of a partition that is open: {attempt:?}");
                 let counts = self.tasks.find(attempt.task).is_some_and(|task| {
                     let task = self.tasks.at(task);
                     task.state == State::Running && task.worker == slot && task.token == attempt.token

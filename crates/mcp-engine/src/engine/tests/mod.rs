@@ -27,6 +27,7 @@ use crate::types::{
 };
 
 const PARTITION: Partition = Partition(3);
+const OTHER: Partition = Partition(9);
 const EPOCH: u64 = 7;
 const LEASE: Millis = 1_000;
 const RUN_TIMEOUT: Millis = 5_000;

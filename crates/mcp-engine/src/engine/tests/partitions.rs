@@ -2,8 +2,6 @@
 
 use super::*;
 
-const OTHER: Partition = Partition(9);
-
 fn elsewhere(id: u128) -> Submission {
     Submission { partition: OTHER, queue: queue("elsewhere"), ..task(id) }
 }

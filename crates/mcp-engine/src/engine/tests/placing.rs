@@ -186,3 +186,28 @@ fn labels_do_not_split_the_workers_of_tasks_that_ask_for_nothing() {
     let bases = rig.engine.board.pools().filter(|(_, pool)| !pool.is_shape).count();
     assert_eq!((bases, rig.engine.board.pools().count()), (1, 21));
 }
+
+#[test]
+fn a_task_that_comes_back_does_not_take_its_room_from_one_that_waits() {
+    let mut rig = Rig::new();
+    let asking = |id| Submission { submitted_at: u64::try_from(id).unwrap(), ..asking(id, request(1_000, None)) };
+    rig.join_as(1, with_cpu(1_000), 2, &[]);
+    rig.submit(asking(2));
+    rig.submit(asking(1));
+    let lost = rig.running(TaskId(2));
+    rig.finish(1, lost, Outcome::Cancelled);
+    assert_eq!(rig.assigned_tasks(), [1], "it is the older one");
+    assert_eq!(rig.state(TaskId(2)), Some(State::Pending));
+}
+
+#[test]
+fn a_task_that_comes_back_is_served_before_a_younger_one() {
+    let mut rig = Rig::new();
+    let asking = |id| asking(id, request(1_000, None));
+    rig.join_as(1, with_cpu(1_000), 2, &[]);
+    rig.submit(asking(1));
+    rig.submit(asking(2));
+    let back = rig.running(TaskId(1));
+    rig.hand_back(1, back);
+    assert_eq!(rig.assigned_tasks(), [1]);
+}

@@ -109,6 +109,39 @@ fn room_is_made_where_the_task_fits() {
     assert_eq!(rig.assigned_tasks(), [3, 4]);
 }
 
+/// A worker has a free slot and stops `victim` for task 2, since each of them asks for all of its cpu.
+fn being_stopped(rig: &mut Rig, victim: Submission) -> RunningAttempt {
+    let all = Resources { cpu_millis: 1_000, memory_bytes: 0 };
+    let asking = |preempt| Some(Placement { request: all, preempt, ..Placement::default() }.into());
+    rig.join_as(1, WorkerSpec { capacity: all, ..processes() }, 2, &[]);
+    let victim = rig.submit(Submission { placement: asking(false), priority: -5, ..victim });
+    let victim = rig.running(victim);
+    rig.submit(Submission { placement: asking(true), ..task(2) });
+    assert_eq!(rig.effects.last(), Some(&Effect::CancelAttempt { worker: WorkerId(1), attempt: victim }));
+    victim
+}
+
+#[test]
+fn a_stopped_attempt_that_is_reported_is_told_to_stop_once_more() {
+    let mut rig = Rig::new();
+    let victim = being_stopped(&mut rig, task(1));
+    rig.apply(Command::AttemptsReported { worker: WorkerId(1), running: vec![victim] }).unwrap();
+    // Were it revoked, the worker would drop it without a word, and its room would never come back.
+    assert_eq!(rig.effects, [Effect::CancelAttempt { worker: WorkerId(1), attempt: victim }]);
+    rig.finish(1, victim, Outcome::Cancelled);
+    assert_eq!(rig.assigned_tasks(), [2]);
+}
+
+#[test]
+fn the_room_of_a_stopped_attempt_comes_back_when_its_partition_moves_away() {
+    let mut rig = Rig::new();
+    rig.engine.opened(OTHER, EPOCH, 0);
+    being_stopped(&mut rig, Submission { partition: OTHER, queue: queue("other"), ..task(1) });
+    assert_eq!(rig.engine.close(OTHER), 1);
+    rig.apply(Command::Tick).unwrap();
+    assert_eq!(rig.assigned_tasks(), [2], "its worker tells the next owner how it ended");
+}
+
 #[test]
 fn the_end_of_the_session_ends_the_making_of_room() {
     let mut rig = full(&[task(1)]);

@@ -176,6 +176,11 @@ impl Durable {
     }
 
     /// Tasks on record that are not final.
+    pub(in crate::sim) fn left(&self) -> Vec<TaskId> {
+        self.tasks.iter().filter(|(_, entry)| !is_final(entry.state)).map(|(id, _)| *id).collect()
+    }
+
+    /// How many they are.
     pub(in crate::sim) fn unfinished(&self) -> usize {
         self.tasks.values().filter(|entry| !is_final(entry.state)).count()
     }

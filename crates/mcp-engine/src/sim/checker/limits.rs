@@ -72,8 +72,9 @@ impl Limits {
         Self { rules, opened: now, ..Self::default() }
     }
 
-    /// The partition is open.
-    pub(in crate::sim) fn opened(&mut self, perhaps: BTreeSet<TaskId>, now: Millis, grace: Millis) {
+    /// The partition is open. Of what its owner did not load nothing counts: that is of an owner after it.
+    pub(in crate::sim) fn opened(&mut self, mut perhaps: BTreeSet<TaskId>, now: Millis, grace: Millis) {
+        perhaps.retain(|id| self.tasks.contains_key(id));
         (self.perhaps, self.opened, self.grace_end) = (perhaps, now, now + grace);
     }
 

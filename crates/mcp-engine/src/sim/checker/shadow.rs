@@ -89,17 +89,15 @@ impl Shadow {
         self.open.insert(partition);
     }
 
-    /// A partition is another's. Gives how many tasks of it were known, and what runs of it.
-    pub(in crate::sim) fn close(&mut self, partition: Partition) -> (usize, Vec<(WorkerId, TaskId, Token)>) {
-        let before = self.live.len();
-        let its = self.live.iter().filter(|(id, _)| partition_of(**id) == partition);
-        let running = its.filter_map(|(id, live)| Some((live.worker?, *id, live.token))).collect();
+    /// A partition is another's. Gives the tasks of it that were known.
+    pub(in crate::sim) fn close(&mut self, partition: Partition) -> Vec<TaskId> {
+        let its = self.live.keys().copied().filter(|id| partition_of(*id) == partition).collect();
         self.live.retain(|id, _| partition_of(*id) != partition);
         // Its next owner may still submit, restore or end them.
         self.ended.retain(|id| partition_of(*id) != partition);
         self.limits.remove(&partition);
         self.open.remove(&partition);
-        (before - self.live.len(), running)
+        its
     }
 
     /// What a task was submitted as, before it is submitted or when it is restored.
