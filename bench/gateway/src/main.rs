@@ -14,7 +14,7 @@ use gateway_bench::{
     DESCRIPTORS, backend,
     figures::{self, JSON, PACED, Plan, STREAMS, UNARY},
     load::{self, Target},
-    message,
+    message, routes,
     system::{self, LISTENS, System},
 };
 use serde_json::json;
@@ -56,6 +56,9 @@ enum Command {
     System {
         #[command(flatten)]
         program: Program,
+        /// Routes to write before the line is printed, as the figures do.
+        #[arg(long, default_value_t = 0)]
+        routes: usize,
     },
     /// Measures figures of our gateway whose name contains this.
     Figure {
@@ -134,7 +137,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Backend { listen, etcd } => serve(listen, etcd).await,
         Command::Descriptors => Ok(stdout().write_all(DESCRIPTORS)?),
         Command::Message => Ok(stdout().write_all(&message::unary())?),
-        Command::System { program } => hold(program).await,
+        Command::System { program, routes } => hold(program, routes).await,
         Command::Figure { name, program, time } => measure(&name, program, &time).await,
         Command::Load { kind, address, pid, time } => {
             let (warm_up, time) = (Duration::from_secs_f64(time.warm_up), Duration::from_secs_f64(time.seconds));
@@ -164,8 +167,11 @@ async fn serve(listen: SocketAddr, etcd: Option<String>) -> anyhow::Result<()> {
     result
 }
 
-async fn hold(program: Program) -> anyhow::Result<()> {
+async fn hold(program: Program, routes: usize) -> anyhow::Result<()> {
     let system = System::start(&program.path()?).await?;
+    if routes > 0 {
+        routes::write(&system.url(), routes).await?;
+    }
     let backend = system.backend();
     let line = json!({
         "gateway": system.address().to_string(), "gateway_pid": system.pid(),

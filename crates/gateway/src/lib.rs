@@ -23,6 +23,7 @@ mod call;
 mod caller;
 pub mod config;
 mod connections;
+mod contract;
 mod control;
 mod core;
 mod deadline;

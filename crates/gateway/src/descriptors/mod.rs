@@ -26,13 +26,16 @@ use std::{
 };
 
 use http::Method;
-use prost_reflect::{DescriptorPool, MessageDescriptor};
+use prost_reflect::MessageDescriptor;
 
 use self::{
     schema::{Facts, Schema, Service},
     widen::Widened,
 };
-use crate::transcode::{router::Router, rules::Route, trie::Found};
+use crate::{
+    contract,
+    transcode::{router::Router, rules::Route, trie::Found},
+};
 
 /// Everything that is known at one moment.
 #[derive(Debug)]
@@ -145,9 +148,9 @@ impl Snapshot {
 /// The platform's own services, which need not be asked.
 ///
 /// # Errors
-/// A descriptor or an HTTP rule of ours is wrong: a fault of the program.
+/// An HTTP rule of ours is wrong: a fault of the program.
 pub(crate) fn built_in() -> Result<Arc<Schema>, schema::Error> {
-    let pool = DescriptorPool::decode(mcp_proto::FILE_DESCRIPTOR_SET).map_err(schema::Error::from)?;
+    let pool = contract::pool().clone();
     let names: Vec<String> = pool.services().map(|service| service.full_name().to_owned()).collect();
     let schema = Schema::of_pool(pool, &names, 0);
     match schema.services.values().find_map(|service| service.faults.first()) {

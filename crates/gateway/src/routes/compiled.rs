@@ -1,6 +1,6 @@
 //! A route made ready for requests, or every reason why it cannot be.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 use mcp_proto::{
     Error,
@@ -9,16 +9,8 @@ use mcp_proto::{
 };
 
 use super::{
-    access,
-    action::Action,
-    facts::RouteFacts,
-    hosts::HostPattern,
-    path::{PathPattern, PathRank},
-    predicate::Predicate,
-    rates,
-    settings::merge,
-    upstream,
-    violations::Violations,
+    access, action::Action, facts::RouteFacts, hosts::HostPattern, path::PathPattern, predicate::Predicate, rates,
+    settings::merge, upstream, violations::Violations,
 };
 use crate::onion::{
     layers,
@@ -42,30 +34,27 @@ pub(crate) struct CompiledRoute {
     /// What answers a request has to know.
     pub(crate) facts: Arc<RouteFacts>,
     /// Its layers, the outermost first.
-    pub(crate) layers: Vec<Arc<dyn Plan>>,
+    pub(crate) layers: Box<[Arc<dyn Plan>]>,
     /// The version of its record; 0 for the default route, which has none.
     pub(super) version: u64,
     pub(super) priority: i32,
-    pub(super) hosts: Vec<HostPattern>,
+    pub(super) hosts: Box<[HostPattern]>,
     pub(super) path: PathPattern,
     pub(super) is_grpc: bool,
     pub(super) predicate: Predicate,
     /// A command of the wire frame, and the path of the method that it stands for.
-    pub(super) command: Option<(u16, String)>,
+    pub(super) command: Option<Box<(u16, String)>>,
 }
-
-/// Where a route stands among others; greater comes first.
-pub(super) type Rank = (i32, HostPattern, PathRank, (bool, usize, usize));
 
 impl CompiledRoute {
     /// The route that requests take when no other has them.
     pub(crate) fn default_route() -> Self {
         Self {
             facts: Arc::default(),
-            layers: Vec::new(),
+            layers: Box::default(),
             version: 0,
             priority: i32::MIN,
-            hosts: Vec::new(),
+            hosts: Box::default(),
             path: PathPattern::any(),
             is_grpc: false,
             predicate: Predicate::default(),
@@ -82,7 +71,8 @@ impl CompiledRoute {
         check_names(&route.id, &route.description, &mut wrong);
         let priority_fits = (-PRIORITY_MAX..=PRIORITY_MAX).contains(&route.priority);
         wrong.check(priority_fits, "priority", "must be within -1000000 and 1000000");
-        let wanted = route.r#match.clone().unwrap_or_default();
+        let everything = RouteMatch::default();
+        let wanted = route.r#match.as_ref().unwrap_or(&everything);
         wrong.at_most(wanted.hosts.len(), HOSTS_MAX, "match.hosts");
         let mut hosts: Vec<HostPattern> = Vec::new();
         for (index, host) in wanted.hosts.iter().take(HOSTS_MAX).enumerate() {
@@ -102,7 +92,7 @@ impl CompiledRoute {
             (Some(path), None) => PathPattern::compile(path, "match.path", &mut wrong),
             (None, None) => Some(PathPattern::any()),
         };
-        let command = command_of(&wanted, &mut wrong);
+        let command = command_of(wanted, &mut wrong);
         let parts = (&*wanted.methods, &*wanted.headers, &*wanted.query);
         let predicate = Predicate::compile(parts, "match.", &mut wrong);
         // What is wrong with the path was told; it need not look as if the rewrite were wrong too.
@@ -115,10 +105,10 @@ impl CompiledRoute {
         let is_grpc = wanted.grpc.is_some();
         Ok(Self {
             facts,
-            layers,
+            layers: layers.into(),
             version: route.version,
             priority: route.priority,
-            hosts,
+            hosts: hosts.into(),
             path: pattern,
             is_grpc,
             predicate,
@@ -126,9 +116,13 @@ impl CompiledRoute {
         })
     }
 
-    /// Where it stands among others for requests to this host.
-    pub(super) fn rank(&self, host: &HostPattern) -> Rank {
-        (self.priority, host.clone(), self.path.rank(), self.predicate.specificity())
+    /// Where it stands for requests to `host` beside another for requests to its host: the lesser comes first.
+    pub(super) fn order(&self, host: &HostPattern, (other, other_host): (&Self, &HostPattern)) -> Ordering {
+        let greater_first = other.priority.cmp(&self.priority).then_with(|| other_host.cmp(host));
+        greater_first
+            .then_with(|| other.path.cmp_specific(&self.path))
+            .then_with(|| other.predicate.specificity().cmp(&self.predicate.specificity()))
+            .then_with(|| self.facts.id.cmp(&other.facts.id))
     }
 }
 
@@ -164,14 +158,14 @@ fn check_names(id: &str, description: &str, wrong: &mut Violations) {
 }
 
 /// The command that stands for the method of a match.
-fn command_of(wanted: &RouteMatch, wrong: &mut Violations) -> Option<(u16, String)> {
+fn command_of(wanted: &RouteMatch, wrong: &mut Violations) -> Option<Box<(u16, String)>> {
     let frame = wanted.frame.as_ref()?;
     let command = u16::try_from(frame.cmd).ok().filter(|command| Command(*command).is_user());
     wrong.check(command.is_some(), "match.frame.cmd", "must be within 0x8000 and 0xffff, the commands of users");
     let method = wanted.grpc.as_ref().filter(|grpc| !grpc.method.is_empty());
     wrong.check(method.is_some(), "match.frame", "needs `match.grpc` with a method: what the command stands for");
     let method = method?;
-    Some((command?, format!("/{}/{}", method.service, method.method)))
+    Some(Box::new((command?, format!("/{}/{}", method.service, method.method))))
 }
 
 fn subject<'a>(route: &'a Route, settings: &'a Settings) -> Subject<'a> {

@@ -1,11 +1,20 @@
 //! Which hosts a route is for, and finding what lies under a host at a cost that does not grow with their number.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 
 use http::{HeaderMap, Uri, header};
 
+use super::{
+    arena::{Arena, Id},
+    texts::Texts,
+};
+
 /// Longest host, in bytes. Source: RFC 1035, section 2.3.4.
 const HOST_BYTES_MAX: usize = 253;
+
+/// What names are kept under: those of hosts, and those that hosts lie below.
+const EXACT: u32 = 0;
+const BELOW: u32 = 1;
 
 /// Hosts that a route is for. Greater is more specific.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,52 +48,66 @@ impl HostPattern {
 /// A `T` for each host pattern.
 #[derive(Debug, Default)]
 pub(super) struct Hosts<T> {
-    exact: HashMap<String, T>,
-    below: HashMap<String, T>,
+    names: Texts,
+    items: Arena<T>,
     any: T,
+    has_below: bool,
 }
 
 impl<T: Default> Hosts<T> {
     /// What lies under a pattern.
     pub(super) fn get_mut(&mut self, pattern: &HostPattern) -> &mut T {
-        match pattern {
-            HostPattern::Any => &mut self.any,
-            HostPattern::Below(_, name) => self.below.entry(name.clone()).or_default(),
-            HostPattern::Exact(name) => self.exact.entry(name.clone()).or_default(),
-        }
+        let (under, name) = match pattern {
+            HostPattern::Any => return &mut self.any,
+            HostPattern::Below(_, name) => (BELOW, name),
+            HostPattern::Exact(name) => (EXACT, name),
+        };
+        self.has_below |= under == BELOW;
+        let id = self.names.get_or_insert_with(under, name, || self.items.push(T::default()));
+        &mut self.items[id]
     }
 
     /// Shows everything that lies over a host, which is in small letters and has no port.
     pub(super) fn visit<'t>(&'t self, host: &str, mut visit: impl FnMut(&'t T)) {
-        if let Some(found) = self.exact.get(host) {
+        let item = |id: Id| &self.items[id];
+        if let Some(found) = self.names.get(EXACT, host).map(item) {
             visit(found);
         }
-        if !self.below.is_empty() {
-            let mut rest = host;
-            while let Some((_, name)) = rest.split_once('.') {
-                if let Some(found) = self.below.get(name) {
-                    visit(found);
-                }
-                rest = name;
+        let mut rest = host;
+        while let Some((_, name)) = rest.split_once('.').filter(|_| self.has_below) {
+            if let Some(found) = self.names.get(BELOW, name).map(item) {
+                visit(found);
             }
+            rest = name;
         }
         visit(&self.any);
     }
 
     /// True when no pattern names a host: then none has to be looked for.
     pub(super) fn is_any_only(&self) -> bool {
-        self.exact.is_empty() && self.below.is_empty()
+        self.names.is_empty()
+    }
+
+    /// Gives back the room for hosts to come.
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.names.shrink_to_fit();
+        self.items.shrink_to_fit();
     }
 }
 
 /// The host that a request is for, in small letters and without port; empty when it names none.
-pub(crate) fn host_of(uri: &Uri, headers: &HeaderMap) -> String {
+pub(crate) fn host_of<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Cow<'r, str> {
     let host = authority(uri, headers);
     let without_port = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => name,
         _ => host,
     };
-    without_port.trim_end_matches('.').to_ascii_lowercase()
+    let name = without_port.trim_end_matches('.');
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
+    }
 }
 
 /// The host that a request is for, as it was written; empty when it names none.

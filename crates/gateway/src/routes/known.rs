@@ -10,6 +10,7 @@ use std::{
 
 use mcp_coord::{Change, KeyValue};
 use mcp_proto::gateway::v1::{Policy, RecordProblem, Route};
+use prost::Message;
 
 use super::{
     compiled::{CompiledRoute, check_policy},
@@ -21,14 +22,15 @@ use super::{
 const PROBLEMS_MAX: usize = 1_000;
 
 /// Every route and policy.
+///
+/// There may be thousands of routes, so of their records only what is needed later is kept.
 #[derive(Debug)]
 pub(super) struct Known {
-    routes: Kept<Route>,
-    policies: Kept<Policy>,
-    /// What is in force, with its version.
-    compiled: BTreeMap<String, (Arc<CompiledRoute>, u64)>,
-    /// Routes that were read well and cannot be used.
-    unusable: BTreeMap<String, String>,
+    routes: Kept,
+    policies: Kept,
+    in_force: InForce,
+    /// Encoded, those routes that name policies: they are compiled again when one of these changes.
+    sources: BTreeMap<Box<str>, Box<[u8]>>,
     /// Policies by id, as routes see them.
     usable_policies: BTreeMap<String, Arc<Policy>>,
     default: Arc<CompiledRoute>,
@@ -36,46 +38,68 @@ pub(super) struct Known {
 
 /// The records of one kind.
 #[derive(Debug)]
-struct Kept<R> {
+struct Kept {
     prefix: String,
-    /// The last good record of each id.
-    good: BTreeMap<String, R>,
+    /// The version of the last good record of each id.
+    good: BTreeMap<Box<str>, u64>,
     /// Why the newest record of an id cannot be read, and its version.
-    bad: BTreeMap<String, (u64, String)>,
+    bad: BTreeMap<Box<str>, (u64, String)>,
     is_synced: bool,
 }
 
-/// The ids that a change is about.
-type Touched = BTreeSet<String>;
+/// The routes that requests can take.
+#[derive(Debug, Default)]
+struct InForce {
+    compiled: BTreeMap<Box<str>, Arc<CompiledRoute>>,
+    /// Routes that were read well and cannot be used.
+    unusable: BTreeMap<Box<str>, String>,
+}
 
-impl<R: Record> Kept<R> {
+/// What a change does to a record.
+#[derive(Debug)]
+enum Step<R> {
+    /// There is a good one in the place of any before.
+    Put(R),
+    /// The newest one cannot be read; one before it may still be good.
+    Spoilt,
+    /// It is gone.
+    Gone,
+}
+
+impl Kept {
     fn new(prefix: String) -> Self {
         Self { prefix, good: BTreeMap::new(), bad: BTreeMap::new(), is_synced: false }
     }
 
-    fn apply(&mut self, change: Change, check: impl Fn(&R) -> Result<(), String>) -> Touched {
-        let mut touched = Touched::new();
+    /// Applies a change, and tells `step` of each record that is not as before. Those that `check` refuses are bad.
+    fn apply<R: Record>(
+        &mut self,
+        change: Change,
+        check: impl Fn(&R) -> Result<(), String>,
+        mut step: impl FnMut(&str, Step<R>),
+    ) {
         match change {
             Change::Snapshot(snapshot) => {
                 self.is_synced = true;
-                let listed: BTreeSet<String> =
+                let listed: BTreeSet<&str> =
                     snapshot.entries.iter().filter_map(|entry| self.id_of(&entry.key)).collect();
-                let known: BTreeSet<String> = self.good.keys().chain(self.bad.keys()).cloned().collect();
-                for id in known.difference(&listed) {
-                    self.remove(id, &mut touched);
+                let known = self.good.keys().chain(self.bad.keys());
+                let gone: Vec<Box<str>> = known.filter(|id| !listed.contains(&***id)).cloned().collect();
+                for id in gone {
+                    self.remove(&id, &mut step);
                 }
-                for entry in &snapshot.entries {
-                    self.put(entry, &check, &mut touched);
+                // Each goes as soon as it was read: of thousands not all should be there in both forms.
+                for entry in snapshot.entries {
+                    self.put(&entry, &check, &mut step);
                 }
             }
-            Change::Put(entry) => self.put(&entry, &check, &mut touched),
+            Change::Put(entry) => self.put(&entry, check, step),
             Change::Delete { key, .. } => {
                 if let Some(id) = self.id_of(&key) {
-                    self.remove(&id, &mut touched);
+                    self.remove(&Box::from(id), step);
                 }
             }
         }
-        touched
     }
 
     /// Records, usable or not; one that was good before and is bad now counts once.
@@ -83,39 +107,44 @@ impl<R: Record> Kept<R> {
         self.good.len() + self.bad.keys().filter(|id| !self.good.contains_key(*id)).count()
     }
 
-    fn id_of(&self, key: &str) -> Option<String> {
-        key.strip_prefix(&self.prefix).map(str::to_owned)
+    fn id_of<'k>(&self, key: &'k str) -> Option<&'k str> {
+        key.strip_prefix(&self.prefix)
     }
 
-    fn put(&mut self, entry: &KeyValue, check: impl Fn(&R) -> Result<(), String>, touched: &mut Touched) {
+    fn put<R: Record>(
+        &mut self,
+        entry: &KeyValue,
+        check: impl Fn(&R) -> Result<(), String>,
+        mut step: impl FnMut(&str, Step<R>),
+    ) {
         let Some(id) = self.id_of(&entry.key) else {
             return;
         };
         let version = version_of(entry);
-        let record = record::decode::<R>(&id, version, &entry.value).and_then(|record| {
+        if self.good.get(id) == Some(&version) && !self.bad.contains_key(id) {
+            return;
+        }
+        let record = record::decode::<R>(id, version, &entry.value).and_then(|record| {
             check(&record)?;
             Ok(record)
         });
         match record {
-            Ok(mut record) => {
-                let is_same = self.good.get_mut(&id).is_some_and(|known| *known.stamp().0 == *record.stamp().0);
-                let was_bad = self.bad.remove(&id).is_some();
-                if !is_same || was_bad {
-                    self.good.insert(id.clone(), record);
-                    touched.insert(id);
-                }
+            Ok(record) => {
+                self.bad.remove(id);
+                self.good.insert(id.into(), version);
+                step(id, Step::Put(record));
             }
             Err(reason) => {
                 tracing::warn!(kind = R::KIND, id, version, reason, "record cannot be used: the last good one stays");
-                self.bad.insert(id.clone(), (version, reason));
-                touched.insert(id);
+                self.bad.insert(id.into(), (version, reason));
+                step(id, Step::Spoilt);
             }
         }
     }
 
-    fn remove(&mut self, id: &str, touched: &mut Touched) {
+    fn remove<R>(&mut self, id: &str, mut step: impl FnMut(&str, Step<R>)) {
         if self.good.remove(id).is_some() | self.bad.remove(id).is_some() {
-            touched.insert(id.to_owned());
+            step(id, Step::Gone);
         }
     }
 }
@@ -125,14 +154,44 @@ pub(super) fn version_of(entry: &KeyValue) -> u64 {
     u64::try_from(entry.modified.0).unwrap_or_default()
 }
 
+impl InForce {
+    /// Brings what is in force into line with a route's record.
+    fn set(&mut self, route: &Route, policies: &BTreeMap<String, Arc<Policy>>, is_synced: bool) {
+        match CompiledRoute::new(route, policies) {
+            Ok(compiled) => {
+                self.compiled.insert(route.id.as_str().into(), Arc::new(compiled));
+                self.unusable.remove(route.id.as_str());
+            }
+            Err(error) => {
+                let (id, version, reason) = (&route.id, route.version, reason_of(&error));
+                // Policies may come after the routes that name them.
+                if is_synced {
+                    tracing::warn!(id, version, reason, "route cannot be used: the last good one stays");
+                }
+                self.unusable.insert(id.as_str().into(), reason);
+            }
+        }
+    }
+
+    fn remove(&mut self, id: &str) {
+        self.compiled.remove(id);
+        self.unusable.remove(id);
+    }
+
+    /// The version of a route's record that is in force; 0: there is none.
+    fn version(&self, id: &str) -> u64 {
+        self.compiled.get(id).map_or(0, |route| route.version)
+    }
+}
+
 impl Known {
     /// Nothing is known yet. Keys of routes and of policies begin with these.
     pub(super) fn new(routes: String, policies: String, default: Arc<CompiledRoute>) -> Self {
         Self {
             routes: Kept::new(routes),
             policies: Kept::new(policies),
-            compiled: BTreeMap::new(),
-            unusable: BTreeMap::new(),
+            in_force: InForce::default(),
+            sources: BTreeMap::new(),
             usable_policies: BTreeMap::new(),
             default,
         }
@@ -145,57 +204,55 @@ impl Known {
 
     /// Applies a change of a route; true when something is not as before.
     pub(super) fn apply_route(&mut self, change: Change) -> bool {
-        let touched = self.routes.apply(change, |_| Ok(()));
-        for id in &touched {
-            self.compile(id);
-        }
-        !touched.is_empty()
+        let Self { routes, policies, in_force, sources, usable_policies, .. } = self;
+        // A first snapshot makes this kind complete.
+        let is_synced = policies.is_synced && (routes.is_synced || matches!(change, Change::Snapshot(_)));
+        let mut changed = false;
+        let step = |id: &str, step: Step<Route>| {
+            changed = true;
+            match step {
+                Step::Put(route) => {
+                    match route.policies.is_empty() {
+                        true => sources.remove(id),
+                        false => sources.insert(id.into(), route.encode_to_vec().into()),
+                    };
+                    in_force.set(&route, usable_policies, is_synced);
+                }
+                Step::Spoilt => {}
+                Step::Gone => {
+                    sources.remove(id);
+                    in_force.remove(id);
+                }
+            }
+        };
+        routes.apply(change, |_| Ok(()), step);
+        changed
     }
 
     /// Applies a change of a policy, and with it of the routes that name it; true when something is not as before.
     pub(super) fn apply_policy(&mut self, change: Change) -> bool {
-        let touched = self.policies.apply(change, |policy| check_policy(policy).map_err(|error| reason_of(&error)));
-        for id in &touched {
-            match self.policies.good.get(id) {
-                Some(policy) => drop(self.usable_policies.insert(id.clone(), Arc::new(policy.clone()))),
-                None => drop(self.usable_policies.remove(id)),
+        let mut touched = BTreeSet::new();
+        let usable = &mut self.usable_policies;
+        let step = |id: &str, step: Step<Policy>| {
+            match step {
+                Step::Put(policy) => drop(usable.insert(id.to_owned(), Arc::new(policy))),
+                Step::Spoilt => {}
+                Step::Gone => drop(usable.remove(id)),
             }
-        }
-        let names = |route: &&Route| route.policies.iter().any(|id| touched.contains(id));
-        let routes: Vec<String> = self.routes.good.values().filter(names).map(|route| route.id.clone()).collect();
-        for id in routes {
-            self.compile(&id);
-        }
-        !touched.is_empty()
-    }
-
-    /// Brings what is in force into line with a route's record.
-    fn compile(&mut self, id: &str) {
-        let Some(route) = self.routes.good.get(id) else {
-            // With a bad record and no good one there is nothing in force either.
-            self.compiled.remove(id);
-            self.unusable.remove(id);
-            return;
+            touched.insert(id.to_owned());
         };
-        match CompiledRoute::new(route, &self.usable_policies) {
-            Ok(compiled) => {
-                self.compiled.insert(id.to_owned(), (Arc::new(compiled), route.version));
-                self.unusable.remove(id);
-            }
-            Err(error) => {
-                let reason = reason_of(&error);
-                // Policies may come after the routes that name them.
-                if self.is_synced() {
-                    tracing::warn!(
-                        id,
-                        version = route.version,
-                        reason,
-                        "route cannot be used: the last good one stays"
-                    );
-                }
-                self.unusable.insert(id.to_owned(), reason);
+        self.policies.apply(change, |policy| check_policy(policy).map_err(|error| reason_of(&error)), step);
+        if touched.is_empty() {
+            return false;
+        }
+        let is_synced = self.is_synced();
+        for source in self.sources.values() {
+            let route = Route::decode(&**source).expect("it was encoded here");
+            if route.policies.iter().any(|id| touched.contains(id)) {
+                self.in_force.set(&route, &self.usable_policies, is_synced);
             }
         }
+        true
     }
 
     /// How many records of routes and of policies there are, usable or not.
@@ -205,7 +262,7 @@ impl Known {
 
     /// The routes that are in force.
     pub(super) fn table(&self) -> RouteTable {
-        let routes = self.compiled.values().map(|(route, _)| Arc::clone(route)).collect();
+        let routes = self.in_force.compiled.values().map(Arc::clone).collect();
         RouteTable::new(routes, Arc::clone(&self.default))
     }
 
@@ -218,20 +275,19 @@ impl Known {
             version,
             version_in_force,
         };
-        let in_force = |id: &str| self.compiled.get(id).map_or(0, |(_, version)| *version);
-        let unreadable = self
-            .routes
+        let Self { routes, policies, in_force, .. } = self;
+        let good = |kept: &Kept, id: &str| kept.good.get(id).copied().unwrap_or_default();
+        let unreadable = routes
             .bad
             .iter()
-            .map(|(id, (version, reason))| problem(Route::KIND, id, *version, reason, in_force(id)));
-        let unusable = self.unusable.iter().filter(|(id, _)| !self.routes.bad.contains_key(*id)).map(|(id, reason)| {
-            let version = self.routes.good.get(id).map_or(0, |route| route.version);
-            problem(Route::KIND, id, version, reason, in_force(id))
-        });
-        let policies = self.policies.bad.iter().map(|(id, (version, reason))| {
-            let in_force = self.policies.good.get(id).map_or(0, |policy| policy.version);
-            problem(Policy::KIND, id, *version, reason, in_force)
-        });
+            .map(|(id, (version, reason))| problem(Route::KIND, id, *version, reason, in_force.version(id)));
+        let unusable = in_force.unusable.iter().filter(|(id, _)| !routes.bad.contains_key(*id));
+        let unusable =
+            unusable.map(|(id, reason)| problem(Route::KIND, id, good(routes, id), reason, in_force.version(id)));
+        let policies = policies
+            .bad
+            .iter()
+            .map(|(id, (version, reason))| problem(Policy::KIND, id, *version, reason, good(policies, id)));
         unreadable.chain(unusable).chain(policies).take(PROBLEMS_MAX).collect()
     }
 }

@@ -9,6 +9,7 @@
 
 mod access;
 pub(crate) mod action;
+mod arena;
 pub(crate) mod compiled;
 pub(crate) mod facts;
 pub(crate) mod follow;
@@ -24,6 +25,7 @@ pub(crate) mod service;
 mod settings;
 mod store;
 pub(crate) mod table;
+mod texts;
 mod upstream;
 pub(crate) mod view;
 pub(crate) mod violations;

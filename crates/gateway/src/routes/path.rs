@@ -1,5 +1,7 @@
 //! What a path must be like, as segments, and how specific that is.
 
+use std::cmp::Ordering;
+
 use mcp_proto::gateway::v1::{GrpcMatch, PathMatch, path_match};
 
 use super::violations::Violations;
@@ -17,22 +19,19 @@ const PATH_BYTES_MAX: usize = 1_000;
 #[derive(Debug, Clone)]
 pub(crate) struct PathPattern {
     /// Its segments; the last may be [`Segment::Rest`].
-    pub(crate) segments: Vec<Segment>,
+    pub(crate) segments: Box<[Segment]>,
     /// What must follow the last `:`.
-    pub(crate) verb: Option<String>,
+    pub(crate) verb: Option<Box<str>>,
     /// The parts of a template that have names.
-    pub(crate) variables: Vec<Variable>,
+    pub(crate) variables: Box<[Variable]>,
     /// True for a prefix, which may be replaced.
     pub(crate) is_prefix: bool,
 }
 
-/// How specific a pattern is; greater is more. First a verb, then segment by segment.
-pub(crate) type PathRank = (bool, Vec<u8>);
-
 impl PathPattern {
     /// Every path.
     pub(crate) fn any() -> Self {
-        Self { segments: vec![Segment::Rest], verb: None, variables: Vec::new(), is_prefix: true }
+        Self { segments: Box::new([Segment::Rest]), verb: None, variables: Box::default(), is_prefix: true }
     }
 
     /// Compiles a path match; `at` is its path in the record.
@@ -66,26 +65,24 @@ impl PathPattern {
             "" => Segment::Any,
             name => Segment::Literal(name.to_owned()),
         };
-        let segments = vec![Segment::Literal(grpc.service.clone()), method];
-        (wrong.len() == before).then_some(Self { segments, verb: None, variables: Vec::new(), is_prefix: false })
+        let segments = Box::new([Segment::Literal(grpc.service.clone()), method]);
+        (wrong.len() == before).then_some(Self { segments, verb: None, variables: Box::default(), is_prefix: false })
     }
 
-    /// How specific it is.
-    pub(crate) fn rank(&self) -> PathRank {
+    /// Whether it is more specific than another: greater is. First a verb, then segment by segment.
+    pub(crate) fn cmp_specific(&self, other: &Self) -> Ordering {
+        let verbs = self.verb.is_some().cmp(&other.verb.is_some());
+        verbs.then_with(|| self.ranks().cmp(other.ranks()))
+    }
+
+    fn ranks(&self) -> impl Iterator<Item = u8> {
         const END: u8 = 4;
-        let mut ranks: Vec<u8> = self
-            .segments
-            .iter()
-            .map(|segment| match segment {
-                Segment::Literal(_) => 3,
-                Segment::Any => 2,
-                Segment::Rest => 1,
-            })
-            .collect();
-        if self.segments.last() != Some(&Segment::Rest) {
-            ranks.push(END);
-        }
-        (self.verb.is_some(), ranks)
+        let ranks = self.segments.iter().map(|segment| match segment {
+            Segment::Literal(_) => 3,
+            Segment::Any => 2,
+            Segment::Rest => 1,
+        });
+        ranks.chain((self.segments.last() != Some(&Segment::Rest)).then_some(END))
     }
 
     /// How many segments of a path a prefix takes.
@@ -96,7 +93,7 @@ impl PathPattern {
 
 fn literal(text: &str) -> Result<PathPattern, String> {
     let segments = segments(text)?.into_iter().map(Segment::Literal).collect();
-    Ok(PathPattern { segments, verb: None, variables: Vec::new(), is_prefix: false })
+    Ok(PathPattern { segments, verb: None, variables: Box::default(), is_prefix: false })
 }
 
 fn prefix(text: &str) -> Result<PathPattern, String> {
@@ -109,11 +106,13 @@ fn prefix(text: &str) -> Result<PathPattern, String> {
         return Err(format!("is `{text}`, must not have an empty segment"));
     }
     let segments = literals.into_iter().map(Segment::Literal).chain([Segment::Rest]).collect();
-    Ok(PathPattern { segments, verb: None, variables: Vec::new(), is_prefix: true })
+    Ok(PathPattern { segments, verb: None, variables: Box::default(), is_prefix: true })
 }
 
 fn template(text: &str) -> Result<PathPattern, String> {
-    let Template { segments, verb, variables } = Template::parse(text).map_err(|error| error.reason)?;
+    let Template { segments, verb, mut variables } = Template::parse(text).map_err(|error| error.reason)?;
+    variables.iter_mut().for_each(|variable| variable.field_path.shrink_to_fit());
+    let (segments, verb, variables) = (segments.into(), verb.map(Into::into), variables.into());
     Ok(PathPattern { segments, verb, variables, is_prefix: false })
 }
 

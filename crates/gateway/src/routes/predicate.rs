@@ -37,9 +37,9 @@ impl<'r, B> From<&'r Request<B>> for Head<'r> {
 /// What a request must be like.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Predicate {
-    methods: Vec<Method>,
-    headers: Vec<(HeaderName, Value)>,
-    query: Vec<(String, Value)>,
+    methods: Box<[Method]>,
+    headers: Box<[(HeaderName, Value)]>,
+    query: Box<[(String, Value)]>,
 }
 
 /// What a value must be like.
@@ -77,13 +77,13 @@ impl Predicate {
         at: &str,
         wrong: &mut Violations,
     ) -> Self {
-        let mut predicate = Self::default();
+        let (mut asked_methods, mut asked_headers, mut asked_query) = (Vec::new(), Vec::new(), Vec::new());
         wrong.at_most(methods.len(), ENTRIES_MAX, &format!("{at}methods"));
         for (index, method) in methods.iter().take(ENTRIES_MAX).enumerate() {
             let parsed = Method::from_bytes(method.as_bytes()).ok().filter(|_| !method.chars().any(char::is_lowercase));
             let parsed =
                 parsed.ok_or_else(|| format!("is `{method}`, must be an HTTP method in capitals such as `GET`"));
-            predicate.methods.extend(wrong.take(&format!("{at}methods[{index}]"), parsed));
+            asked_methods.extend(wrong.take(&format!("{at}methods[{index}]"), parsed));
         }
         wrong.at_most(headers.len(), ENTRIES_MAX, &format!("{at}headers"));
         for (index, header) in headers.iter().take(ENTRIES_MAX).enumerate() {
@@ -91,16 +91,16 @@ impl Predicate {
             let name = HeaderName::from_bytes(header.name.as_bytes());
             let name = name.map_err(|_| format!("is `{}`, must be the name of a header", header.name));
             let name = wrong.take(&format!("{at}.name"), name);
-            predicate.headers.extend(name.zip(value(header, &at, wrong)));
+            asked_headers.extend(name.zip(value(header, &at, wrong)));
         }
         wrong.at_most(query.len(), ENTRIES_MAX, &format!("{at}query"));
         for (index, parameter) in query.iter().take(ENTRIES_MAX).enumerate() {
             let at = format!("{at}query[{index}]");
             let fits = !parameter.name.is_empty() && parameter.name.len() <= TEXT_BYTES_MAX;
             wrong.check(fits, &format!("{at}.name"), "must have 1 to 1000 bytes");
-            predicate.query.extend(value(parameter, &at, wrong).map(|value| (parameter.name.clone(), value)));
+            asked_query.extend(value(parameter, &at, wrong).map(|value| (parameter.name.clone(), value)));
         }
-        predicate
+        Self { methods: asked_methods.into(), headers: asked_headers.into(), query: asked_query.into() }
     }
 
     /// True for a request that is like this.

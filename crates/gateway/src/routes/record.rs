@@ -1,17 +1,11 @@
 //! How routes and policies are stored: as proto3 JSON, readable as it lies there. The version is not part of it; it is the
 //! revision of the key.
 
-use std::sync::LazyLock;
-
-use mcp_proto::{
-    FILE_DESCRIPTOR_SET,
-    gateway::v1::{Policy, Route},
-};
+use mcp_proto::gateway::v1::{Policy, Route};
 use prost::Message;
-use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage, SerializeOptions};
+use prost_reflect::{DeserializeOptions, DynamicMessage, SerializeOptions};
 
-static POOL: LazyLock<DescriptorPool> =
-    LazyLock::new(|| DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("the build made the descriptor set"));
+use crate::contract;
 
 /// A route or a policy.
 pub(crate) trait Record: Message + Default + Clone {
@@ -70,7 +64,7 @@ impl Record for Policy {
 pub(crate) fn encode<R: Record>(record: &R) -> Vec<u8> {
     let mut bare = record.clone();
     *bare.stamp().0 = 0;
-    let kind = POOL.get_message_by_name(R::MESSAGE).expect("it is one of ours");
+    let kind = contract::pool().get_message_by_name(R::MESSAGE).expect("it is one of ours");
     let message = DynamicMessage::decode(kind, &*bare.encode_to_vec()).expect("both types are the same message");
     let (mut json, options) = (Vec::new(), SerializeOptions::new().use_proto_field_name(true));
     let mut serializer = serde_json::Serializer::new(&mut json);
@@ -83,7 +77,7 @@ pub(crate) fn encode<R: Record>(record: &R) -> Vec<u8> {
 /// # Errors
 /// What is wrong with it, for people.
 pub(crate) fn decode<R: Record>(id: &str, version: u64, json: &[u8]) -> Result<R, String> {
-    let kind = POOL.get_message_by_name(R::MESSAGE).expect("it is one of ours");
+    let kind = contract::pool().get_message_by_name(R::MESSAGE).expect("it is one of ours");
     let mut reader = serde_json::Deserializer::from_slice(json);
     let options = DeserializeOptions::new().deny_unknown_fields(true);
     let message = DynamicMessage::deserialize_with_options(kind, &mut reader, &options)

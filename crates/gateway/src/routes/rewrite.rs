@@ -123,7 +123,7 @@ fn parts(text: &str, pattern: Option<&PathPattern>) -> Result<Vec<Part>, String>
     let (mut parts, mut rest) = (Vec::new(), text);
     while let Some((before, after)) = rest.split_once('{') {
         let (name, after) = after.split_once('}').ok_or_else(|| format!("is `{text}`, which lacks a `}}`"))?;
-        let variables = pattern.map(|pattern| pattern.variables.as_slice()).unwrap_or_default();
+        let variables = pattern.map(|pattern| &*pattern.variables).unwrap_or_default();
         let variable = variables.iter().find(|variable| variable.field_path.join(".") == name);
         let variable =
             variable.ok_or_else(|| format!("names `{{{name}}}`, which `match.path.template` does not have"))?;

@@ -5,12 +5,13 @@
 //! then one that names methods, then more headers, then more query parameters; and at last the id in the alphabet. All
 //! routes are put into that order when the table is built, so that "first" is the smallest number.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use super::{
+    arena::Id,
     compiled::CompiledRoute,
     hosts::{Hosts, host_of},
-    paths::{Paths, Wanted},
+    paths::{self, Paths, Wanted},
     predicate::Head,
 };
 
@@ -19,8 +20,9 @@ use super::{
 pub(crate) struct RouteTable {
     routes: Vec<Arc<CompiledRoute>>,
     /// Places in `routes`, by their order for some host.
-    order: Vec<usize>,
-    hosts: Hosts<Tables>,
+    order: Vec<u32>,
+    hosts: Hosts<Roots>,
+    paths: Paths,
     has_grpc: bool,
     /// Paths of methods by the command of the wire frame that stands for them.
     commands: BTreeMap<u16, String>,
@@ -29,11 +31,11 @@ pub(crate) struct RouteTable {
 
 /// The routes of one host.
 #[derive(Debug, Default)]
-struct Tables {
+struct Roots {
     /// By the path of the request.
-    http: Paths,
+    http: Option<Id>,
     /// By the path of the gRPC method that the request calls, in whatever form.
-    grpc: Paths,
+    grpc: Option<Id>,
 }
 
 /// The route of a request.
@@ -54,31 +56,34 @@ impl Default for RouteTable {
 impl RouteTable {
     /// A table of these routes.
     pub(crate) fn new(routes: Vec<Arc<CompiledRoute>>, default: Arc<CompiledRoute>) -> Self {
+        let count = |len: usize| u32::try_from(len).expect("there are far fewer routes and hosts");
         let mut entries: Vec<_> = routes
             .iter()
             .enumerate()
-            .flat_map(|(place, route)| route.hosts.iter().map(move |host| (route.rank(host), place)))
+            .flat_map(|(place, route)| route.hosts.iter().map(move |host| (place, host)))
             .collect();
-        entries.sort_by(|(a, at), (b, bt)| b.cmp(a).then_with(|| routes[*at].facts.id.cmp(&routes[*bt].facts.id)));
-        let mut hosts: Hosts<Tables> = Hosts::default();
+        entries.sort_unstable_by(|(a, a_host), (b, b_host)| routes[*a].order(a_host, (&routes[*b], b_host)));
+        let (mut hosts, mut paths) = (Hosts::<Roots>::default(), paths::Builder::default());
         let mut order = Vec::with_capacity(entries.len());
-        for (number, ((_, host, _, _), place)) in entries.into_iter().enumerate() {
+        for (number, (place, host)) in entries.into_iter().enumerate() {
             let route = &routes[place];
-            let tables = hosts.get_mut(&host);
-            let paths = if route.is_grpc { &mut tables.grpc } else { &mut tables.http };
-            let number = u32::try_from(number).expect("there are far fewer routes and hosts");
-            paths.insert(&route.path, route.predicate.exact_header(), number);
-            order.push(place);
+            let roots = hosts.get_mut(host);
+            let root = if route.is_grpc { &mut roots.grpc } else { &mut roots.http };
+            let root = *root.get_or_insert_with(|| paths.root());
+            paths.insert(root, &route.path, route.predicate.exact_header(), count(number));
+            order.push(count(place));
         }
+        hosts.shrink_to_fit();
+        let paths = paths.build();
         let has_grpc = routes.iter().any(|route| route.is_grpc);
         let mut commands = BTreeMap::new();
         // Of routes that give the same command, the one that comes first has it.
         for place in &order {
-            if let Some((command, path)) = &routes[*place].command {
+            if let Some((command, path)) = routes[*place as usize].command.as_deref() {
                 commands.entry(*command).or_insert_with(|| path.clone());
             }
         }
-        Self { routes, order, hosts, has_grpc, commands, default }
+        Self { routes, order, hosts, paths, has_grpc, commands, default }
     }
 
     /// The path of the gRPC method that a command of the wire frame stands for, if a route says so.
@@ -99,7 +104,8 @@ impl RouteTable {
     /// Every route once, in the order in which requests take them.
     pub(crate) fn in_order(&self) -> impl Iterator<Item = &Arc<CompiledRoute>> {
         let mut seen = vec![false; self.routes.len()];
-        let places = self.order.iter().copied().filter(move |place| !std::mem::replace(&mut seen[*place], true));
+        let places = self.order.iter().map(|place| *place as usize);
+        let places = places.filter(move |place| !std::mem::replace(&mut seen[*place], true));
         places.map(|place| &self.routes[place]).chain([&self.default])
     }
 
@@ -125,13 +131,15 @@ impl RouteTable {
         };
         let rpc_path = if self.has_grpc { rpc_path() } else { None };
         let rpc_wanted = rpc_path.as_deref().and_then(Wanted::new);
-        let host = if self.hosts.is_any_only() { String::new() } else { host_of(head.uri, head.headers) };
+        let host = if self.hosts.is_any_only() { Cow::Borrowed("") } else { host_of(head.uri, head.headers) };
         let fits = |number: u32| self.at(number).1.predicate.accepts(head);
         let mut best = None;
-        self.hosts.visit(&host, |tables| {
-            tables.http.find(&wanted, head.headers, &mut best, &fits);
-            if let Some(wanted) = &rpc_wanted {
-                tables.grpc.find(wanted, head.headers, &mut best, &fits);
+        self.hosts.visit(&host, |roots| {
+            if let Some(root) = roots.http {
+                self.paths.find(root, (&wanted, head.headers), &mut best, &fits);
+            }
+            if let Some((root, wanted)) = roots.grpc.zip(rpc_wanted.as_ref()) {
+                self.paths.find(root, (wanted, head.headers), &mut best, &fits);
             }
         });
         best.map_or(nothing, |number| {
@@ -141,7 +149,7 @@ impl RouteTable {
     }
 
     fn at(&self, number: u32) -> (usize, &Arc<CompiledRoute>) {
-        let place = self.order[number as usize];
+        let place = self.order[number as usize] as usize;
         (place, &self.routes[place])
     }
 }

@@ -3,6 +3,7 @@
 mod changes;
 mod many;
 mod matching;
+mod naive;
 mod split;
 mod validation;
 
