@@ -69,9 +69,11 @@ enum Event {
     Came(Came),
     Tick,
     Drain,
-    Inherited(Option<Frame>),
     End(End),
 }
+
+/// What fills the room that there is for answers and events.
+const SOURCES: usize = 3;
 
 /// A connection on which a session begins.
 pub(crate) struct Begun {
@@ -93,6 +95,8 @@ pub(super) struct Talk {
     pub(super) place: Option<Place>,
     /// Answers of the session that this one goes on with.
     pub(super) inherited: Option<mpsc::Receiver<Frame>>,
+    /// Which of the sources is the next to fill the room that there is.
+    first: usize,
     /// When something was written last, or began to wait for it.
     wrote: Instant,
     /// Nothing waits for the other end to take it.
@@ -125,6 +129,7 @@ pub(crate) async fn serve(core: Rc<Core>, begun: Begun, profile: Profile, drain:
         calls,
         place: None,
         inherited: None,
+        first: 0,
         wrote: now,
         is_flushed: true,
         room: None,
@@ -200,8 +205,6 @@ impl Talk {
                     // Events have no end of their own.
                     self.unsubscribe(|_| true);
                 }
-                Event::Inherited(Some(frame)) => self.desk.send(frame),
-                Event::Inherited(None) => self.inherited = None,
                 Event::End(end) => return end,
             }
         }
@@ -220,12 +223,8 @@ impl Talk {
         input: &mut Input,
         timer: Pin<&mut Sleep>,
     ) -> Poll<Event> {
-        // Calls come before writing, so that answers that are ready together are written together.
-        let mut has_room = self.poll_calls(cx);
-        if !self.desk.session.borrow().is_closing() && self.poll_events(cx) {
-            let text = "more events wait than the subscription lets wait: subscribe again";
-            self.close(&Error::new(Code::Overloaded, text));
-        }
+        // All that answers comes before writing, so that answers that are ready together are written together.
+        let mut has_room = self.fill(cx);
         if self.is_flushed && !self.desk.out.borrow().is_empty() {
             self.is_flushed = false;
             self.wrote = Instant::now();
@@ -239,9 +238,10 @@ impl Talk {
             }
             self.desk.has_written();
         }
-        if has_room {
+        if self.is_done() {
             return Poll::Ready(Event::Room);
         }
+        // It is read whatever there is to write: a client that takes much may still ask, and end what it takes.
         if self.desk.takes_frames() {
             match wire.poll_read(cx, input) {
                 Poll::Ready(Ok(came)) => return Poll::Ready(Event::Came(came)),
@@ -254,13 +254,45 @@ impl Talk {
         {
             return Poll::Ready(Event::End(claimed.map_or(End::Lost, End::Claimed)));
         }
-        if let Some(inherited) = &mut self.inherited
-            && self.desk.out.borrow().len() < self.core.frames.settings.write_bytes_max
+        if timer.poll(cx).is_ready() {
+            return Poll::Ready(Event::Tick);
+        }
+        if has_room { Poll::Ready(Event::Room) } else { Poll::Pending }
+    }
+
+    /// Goes on with the calls, the events and what is inherited; true when there may be room for another frame. Each fills
+    /// what room it finds, so each is the first in its turn.
+    fn fill(&mut self, cx: &mut Context<'_>) -> bool {
+        let had_room = self.desk.has_room();
+        let (mut has_ended, mut is_slow) = (false, false);
+        for source in 0..SOURCES {
+            match (self.first + source) % SOURCES {
+                0 => has_ended |= self.poll_calls(cx),
+                1 => is_slow |= self.poll_events(cx),
+                _ => self.poll_inherited(cx),
+            }
+        }
+        if had_room {
+            self.first = (self.first + 1) % SOURCES;
+        }
+        if is_slow && !self.desk.session.borrow().is_closing() {
+            let text = "more events wait than the subscription lets wait: subscribe again";
+            self.close(&Error::new(Code::Overloaded, text));
+        }
+        has_ended
+    }
+
+    /// Passes on answers of the session that this one goes on with.
+    fn poll_inherited(&mut self, cx: &mut Context<'_>) {
+        while let Some(inherited) = &mut self.inherited
+            && self.desk.has_room()
             && let Poll::Ready(frame) = inherited.poll_recv(cx)
         {
-            return Poll::Ready(Event::Inherited(frame));
+            match frame {
+                Some(frame) => self.desk.send(frame),
+                None => self.inherited = None,
+            }
         }
-        timer.poll(cx).map(|()| Event::Tick)
     }
 
     /// Goes on with the calls; true when one has ended.

@@ -13,7 +13,7 @@ use mcp_proto::{
     frame::{Flags, Frame, FrameCodec, Kind, Side},
 };
 use tokio::{
-    sync::{Notify, mpsc},
+    sync::{Notify, Semaphore, SemaphorePermit, mpsc},
     time::Instant,
 };
 use tokio_util::codec::Encoder;
@@ -43,7 +43,10 @@ pub(crate) struct Desk {
     pub(crate) session: RefCell<Session>,
     /// What is to be written.
     pub(crate) out: RefCell<Out>,
-    has_room: Notify,
+    /// Held by the answer that waits for room. Those behind it wait for the turn, in their order, so that a call whose
+    /// answers never end takes turns with the others.
+    turn: Semaphore,
+    room: Notify,
     way: RefCell<Way>,
     encoder: RefCell<FrameCodec>,
     settings: Rc<FrameSettings>,
@@ -61,7 +64,8 @@ impl Desk {
         Self {
             session: RefCell::new(session),
             out: RefCell::new(out),
-            has_room: Notify::new(),
+            turn: Semaphore::new(1),
+            room: Notify::new(),
             way: RefCell::new(Way::Wire),
             encoder: RefCell::new(encoder),
             settings,
@@ -92,7 +96,7 @@ impl Desk {
         self.out.borrow().len() < self.settings.write_bytes_max && self.session.borrow().takes_frames()
     }
 
-    /// Sends the answer to a frame, when there is room.
+    /// Sends the answer to a frame, when there is room and all that waited for it before have sent theirs.
     ///
     /// # Cancellation
     /// Nothing was sent.
@@ -104,7 +108,7 @@ impl Desk {
         if has_more {
             frame.flags = frame.flags.with(Flags::MORE);
         }
-        self.room().await;
+        let _turn = self.turn().await;
         let heir = match &*self.way.borrow() {
             Way::Heir(heir) => Some(heir.clone()),
             Way::Wire | Way::Nowhere => None,
@@ -116,11 +120,23 @@ impl Desk {
         }
     }
 
-    async fn room(&self) {
-        // Half of it: what streams send never keeps the session from being read.
-        while matches!(*self.way.borrow(), Way::Wire) && self.out.borrow().len() >= self.settings.write_bytes_max / 2 {
-            self.has_room.notified().await;
+    /// Waits until it is one's turn and there is room. Where both are so already, no turn needs to be held.
+    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        if self.has_room() && self.turn.available_permits() > 0 {
+            return None;
         }
+        // It is never closed.
+        let turn = self.turn.acquire().await.ok();
+        while !self.has_room() {
+            self.room.notified().await;
+        }
+        turn
+    }
+
+    /// True when an answer, or an event, may be added to what waits to be written. That is so for half of what may wait: the
+    /// rest is for what is sent at once, so that answers never keep the session from being read.
+    pub(crate) fn has_room(&self) -> bool {
+        !matches!(*self.way.borrow(), Way::Wire) || self.out.borrow().len() < self.settings.write_bytes_max.div_ceil(2)
     }
 
     /// Tells why a frame is not served.
@@ -164,8 +180,8 @@ impl Desk {
 
     /// Some of what was to be sent is.
     pub(crate) fn has_written(&self) {
-        if self.out.borrow().len() < self.settings.write_bytes_max / 2 {
-            self.has_room.notify_waiters();
+        if self.has_room() {
+            self.room.notify_waiters();
         }
     }
 
@@ -173,7 +189,7 @@ impl Desk {
     pub(crate) fn cut_off(&self) {
         self.way.replace(Way::Nowhere);
         self.out.borrow_mut().clear();
-        self.has_room.notify_waiters();
+        self.room.notify_waiters();
     }
 
     /// Its client came back by another connection: what comes yet goes there.
@@ -214,5 +230,121 @@ impl Desk {
     /// A streaming call has ended by itself.
     pub(crate) fn forget_stream(&self, sequence: u32) {
         self.streams.borrow_mut().retain(|(known, _)| *known != sequence);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use futures_util::{StreamExt, stream::FuturesUnordered, task::noop_waker};
+    use mcp_proto::frame::{Command, Decoded, Profile};
+    use tokio_util::codec::Decoder;
+
+    use super::*;
+
+    /// Of these, half is for answers: five of them.
+    const WRITE_BYTES_MAX: usize = 1_200;
+
+    /// A desk with calls that answer, and a connection that takes what it is told to.
+    struct Fixture {
+        desk: Rc<Desk>,
+        calls: FuturesUnordered<Pin<Box<dyn Future<Output = u32>>>>,
+        decoder: FrameCodec,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let settings = FrameSettings { write_bytes_max: WRITE_BYTES_MAX, ..FrameSettings::default() };
+            let (settings, now) = (Rc::new(settings), Instant::now());
+            let session = Session::new(Profile::Standard, Rc::clone(&settings), now);
+            let caller = Rc::new(Caller::at(([127, 0, 0, 1], 1).into(), now.into_std()));
+            let desk = Rc::new(Desk::new(session, Out::stream(), settings, caller));
+            let decoder = FrameCodec::new(Profile::Standard, 1 << 20, Side::Client);
+            Self { desk, calls: FuturesUnordered::new(), decoder }
+        }
+
+        /// A call that answers so often, 120 bytes each time.
+        fn call(&mut self, sequence: u32, answers: usize) {
+            let desk = Rc::clone(&self.desk);
+            self.calls.push(Box::pin(async move {
+                let asked = Frame::request(Command::CALL, sequence, "");
+                for left in (0..answers).rev() {
+                    desk.answer(&asked, vec![0; 100].into(), left > 0).await;
+                }
+                sequence
+            }));
+        }
+
+        /// Lets the calls go on; those that have ended.
+        fn run(&mut self) -> Vec<u32> {
+            let waker = noop_waker();
+            let mut ended = Vec::new();
+            // It asks to be called again after each call had its turn.
+            for _ in 0..WRITE_BYTES_MAX {
+                if let Poll::Ready(Some(sequence)) = self.calls.poll_next_unpin(&mut Context::from_waker(&waker)) {
+                    ended.push(sequence);
+                }
+            }
+            ended
+        }
+
+        /// The connection takes all that waits: whose answers they are.
+        fn written(&mut self) -> Vec<u32> {
+            let mut sent = Vec::new();
+            let mut out = self.desk.out.borrow_mut();
+            let Out::Stream(bytes) = &mut *out else { panic!("it is a stream") };
+            while let Some(Decoded::Frame(frame)) = self.decoder.decode(bytes).unwrap() {
+                sent.push(frame.sequence);
+            }
+            drop(out);
+            self.desk.has_written();
+            sent
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_waits_for_one_of_a_stream_and_not_for_its_end() {
+        let mut fixture = Fixture::new();
+        fixture.call(1, usize::MAX);
+        assert!(fixture.run().is_empty());
+        fixture.call(2, 1);
+        assert!(fixture.run().is_empty(), "there is no room");
+        assert_eq!(fixture.written(), [1; 5]);
+        assert_eq!(fixture.run(), [2]);
+        assert_eq!(fixture.written(), [1, 2, 1, 1, 1], "the one that waited for room before it, and then it");
+    }
+
+    #[tokio::test]
+    async fn streams_take_turns() {
+        let mut fixture = Fixture::new();
+        for sequence in 1..=3 {
+            fixture.call(sequence, usize::MAX);
+        }
+        fixture.run();
+        fixture.written();
+        let mut sent = Vec::new();
+        for _ in 0..6 {
+            fixture.run();
+            sent.extend(fixture.written());
+        }
+        let counts = [1, 2, 3].map(|sequence| sent.iter().filter(|sent| **sent == sequence).count());
+        assert_eq!((sent.len(), counts), (30, [10, 10, 10]), "{sent:?}");
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_dropped_while_it_waits_leaves_its_turn_to_the_next() {
+        let mut fixture = Fixture::new();
+        for sequence in 1..=3 {
+            fixture.call(sequence, usize::MAX);
+        }
+        fixture.run();
+        fixture.calls.clear();
+        fixture.call(4, 1);
+        fixture.written();
+        assert_eq!(fixture.run(), [4]);
     }
 }

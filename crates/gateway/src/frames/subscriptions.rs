@@ -93,7 +93,7 @@ impl Talk {
         let Some(mailbox) = &self.mailbox else {
             return false;
         };
-        while self.desk.out.borrow().len() < self.core.frames.settings.write_bytes_max {
+        while self.desk.has_room() {
             match mailbox.poll(cx) {
                 Poll::Ready(Mail::Event(frame)) => self.desk.send(frame),
                 Poll::Ready(Mail::TooSlow) => return true,
