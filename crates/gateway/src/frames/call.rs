@@ -181,7 +181,8 @@ async fn watch_workflow(core: &Rc<Core>, desk: &Desk, asked: &mut Asked) -> Resu
     let mut last = None;
     loop {
         let timeout = if last.is_none() { prost_types::Duration::default() } else { WORKFLOW_STEP };
-        let workflow = wait_workflow(core, desk, asked, &id, timeout).await?;
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let workflow = wait_workflow(core, desk, asked, &id, (timeout, left)).await?;
         let is_final = is_final(workflow.state());
         let looks = (workflow.state, workflow.steps_ended, state_of_steps(&workflow));
         if last.as_ref() != Some(&looks) {
@@ -220,12 +221,13 @@ async fn wait_workflow(
     desk: &Desk,
     asked: &Asked,
     id: &str,
-    timeout: prost_types::Duration,
+    (timeout, left): (prost_types::Duration, Option<Duration>),
 ) -> Result<Workflow, Error> {
     let message = WaitWorkflowRequest { workflow_id: id.to_owned(), timeout: Some(timeout) }.encode_to_vec();
     let waits = Duration::from_secs(u64::try_from(timeout.seconds).unwrap_or(0));
     let usual = core.shared.settings.json.timeout + waits;
-    let request = ask::grpc(asked.headers(), Uri::from_static(WAIT_WORKFLOW), ask::framed(&message)?, Some(usual));
+    let limit = left.map_or(usual, |left| left.min(usual));
+    let request = ask::grpc(asked.headers(), Uri::from_static(WAIT_WORKFLOW), ask::framed(&message)?, Some(limit));
     let response = pipeline::answer(Rc::clone(core), request, Rc::clone(desk.caller())).await;
     let mut answer = None;
     let bytes_max = core.shared.settings.json.answer_bytes_max;

@@ -395,6 +395,13 @@ impl Talk {
         }));
     }
 
+    /// Sends an answer that is not that of a call, when it is ready and there is room.
+    pub(super) fn begin_answer(&mut self, answer: impl Future<Output = ()> + 'static) {
+        // A call that answers once is never refused: with too many, no frame is taken.
+        self.desk.session.borrow_mut().begin(false).unwrap_or_default();
+        self.calls.push(Box::pin(answer.map(|()| false)));
+    }
+
     /// Ends the session, and says why.
     fn close(&mut self, error: &Error) {
         let order = self.desk.session.borrow_mut().close(error);

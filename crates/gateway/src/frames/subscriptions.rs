@@ -1,12 +1,18 @@
 //! What a session is subscribed to: how that begins and ends, and its events on their way out.
 
-use std::task::{Context, Poll};
+use std::{
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use mcp_proto::{
     Code, Error,
     frame::{Frame, Metadata},
 };
+
+use tokio::time::timeout;
 
 use super::{
     ask,
@@ -17,6 +23,9 @@ use super::{
         topic::Sees,
     },
 };
+
+/// Longest time that the answer to a subscription waits for the scheduler.
+const HOLDS_MAX: Duration = Duration::from_secs(2);
 
 impl Talk {
     /// Ends the subscriptions to the topic that a frame names, or what goes on under its number.
@@ -39,11 +48,19 @@ impl Talk {
         self.desk.refuse(asked, &Error::new(Code::NotFound, format!("nothing goes on under {what}")));
     }
 
-    /// Begins a subscription. It is in place when its answer comes.
+    /// Begins a subscription. It holds when its answer comes: what happens after that is told.
     pub(super) async fn subscribe(&mut self, frame: Frame) {
-        match self.try_subscribe(&frame).await {
-            Ok(()) => self.desk.answer(&frame, Bytes::new(), false).await,
-            Err(error) => self.desk.refuse(&frame, &error),
+        if let Err(error) = self.try_subscribe(&frame).await {
+            return self.desk.refuse(&frame, &error);
+        }
+        let desk = Rc::clone(&self.desk);
+        match self.subscriptions.last().and_then(|(subscribed, _)| subscribed.holds()) {
+            Some(holds) => self.begin_answer(async move {
+                // Whoever waits for too long hears of what happens later.
+                timeout(HOLDS_MAX, holds).await.unwrap_or_default();
+                desk.answer(&frame, Bytes::new(), false).await;
+            }),
+            None => self.begin_answer(async move { desk.answer(&frame, Bytes::new(), false).await }),
         }
     }
 

@@ -183,6 +183,20 @@ impl Subscribed {
     pub(crate) fn topic(&self) -> &str {
         self.subscription.pattern.as_str()
     }
+
+    /// Resolves when the scheduler is followed as far as this needs it: all that happens from then on is told. Also when the
+    /// scheduler cannot be followed now: it is told again once it can. `None`: that is so already.
+    pub(crate) fn holds(&self) -> Option<impl Future<Output = ()> + use<>> {
+        let wanted = Followed::by(&self.subscription.pattern);
+        let mut followed = self.hub.followed.subscribe();
+        if followed.borrow_and_update().covers(wanted) {
+            return None;
+        }
+        Some(async move {
+            // The hub lives as long as the process.
+            let _covered = followed.wait_for(|followed| followed.covers(wanted)).await;
+        })
+    }
 }
 
 impl Drop for Subscribed {
@@ -201,12 +215,36 @@ pub(crate) struct Interest {
     pub(crate) workflows: usize,
 }
 
+/// What of the scheduler is followed now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Followed {
+    /// Changes of tasks.
+    pub(crate) tasks: bool,
+    /// How workflows look.
+    pub(crate) workflows: bool,
+    /// It was tried in vain.
+    pub(crate) failed: bool,
+}
+
+impl Followed {
+    /// What a pattern needs.
+    fn by(pattern: &Pattern) -> Self {
+        let (tasks, workflows) = (pattern.may_match(TASKS), pattern.may_match(WORKFLOWS));
+        Self { tasks, workflows, failed: false }
+    }
+
+    fn covers(self, wanted: Self) -> bool {
+        self.failed || ((self.tasks || !wanted.tasks) && (self.workflows || !wanted.workflows))
+    }
+}
+
 /// The subscriptions of all sessions, by the first level of their patterns; under the empty one those of any.
 #[derive(Debug, Default)]
 pub(crate) struct Hub {
     by_root: RwLock<HashMap<Box<str>, Vec<Arc<Subscription>>>>,
     next_id: AtomicU64,
     interest: watch::Sender<Interest>,
+    followed: watch::Sender<Followed>,
 }
 
 impl Hub {
@@ -253,7 +291,7 @@ impl Hub {
     }
 
     fn count(&self, subscription: &Subscription, change: impl Fn(&mut usize)) {
-        let (tasks, workflows) = (subscription.pattern.may_match(TASKS), subscription.pattern.may_match(WORKFLOWS));
+        let Followed { tasks, workflows, .. } = Followed::by(&subscription.pattern);
         self.interest.send_if_modified(|interest| {
             if tasks {
                 change(&mut interest.tasks);
@@ -261,6 +299,7 @@ impl Hub {
             if workflows {
                 change(&mut interest.workflows);
             }
+            self.set_followed(*interest, |_| {});
             tasks || workflows
         });
     }
@@ -273,6 +312,33 @@ impl Hub {
     /// The same, now and whenever it changes.
     pub(crate) fn interest(&self) -> watch::Receiver<Interest> {
         self.interest.subscribe()
+    }
+
+    /// What is followed.
+    pub(crate) fn followed(&self) -> Followed {
+        *self.followed.borrow()
+    }
+
+    /// Says what is followed from now on, as far as anybody wants it.
+    pub(crate) fn follow(&self, change: impl FnOnce(&mut Followed)) {
+        // Together with what is wanted, which must not change in between.
+        self.interest.send_if_modified(|interest| {
+            self.set_followed(*interest, change);
+            false
+        });
+    }
+
+    /// What nobody wants is followed no more: the next who wants it waits until it is.
+    fn set_followed(&self, interest: Interest, change: impl FnOnce(&mut Followed)) {
+        self.followed.send_if_modified(|followed| {
+            let before = *followed;
+            change(followed);
+            let is_wanted = interest != Interest::default();
+            followed.tasks &= is_wanted;
+            followed.failed &= is_wanted;
+            followed.workflows &= interest.workflows > 0;
+            *followed != before
+        });
     }
 
     /// Gives an event to all who want it; the number of events that were dropped for it.
@@ -333,6 +399,30 @@ mod tests {
         drop((a, other));
         assert_eq!(*interest.borrow(), Interest::default());
         assert!(hub.by_root.read().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_subscription_holds_when_what_it_is_for_is_followed() {
+        let (hub, mailbox) = (Arc::new(Hub::default()), Mailbox::new(10));
+        let [tasks, any, own] = [r#"{"topic": "tasks/#"}"#, r##"{"topic": "#"}"##, r#"{"topic": "rooms/#"}"#]
+            .map(|json| subscribe(&hub, 1, json, &mailbox));
+        let hold = || [&tasks, &any, &own].map(|subscribed| subscribed.holds().is_none());
+        assert_eq!(hold(), [false, false, true]);
+        hub.follow(|followed| followed.tasks = true);
+        assert_eq!(hold(), [true, false, true]);
+        hub.follow(|followed| followed.workflows = true);
+        assert_eq!(hold(), [true; 3], "now all of it is");
+        drop((tasks, any));
+        let [tasks, any] =
+            [r#"{"topic": "tasks/#"}"#, r##"{"topic": "#"}"##].map(|json| subscribe(&hub, 2, json, &mailbox));
+        assert_eq!([&tasks, &any].map(|subscribed| subscribed.holds().is_none()), [false; 2], "it begins anew");
+        hub.follow(|followed| *followed = Followed { failed: true, ..Followed::default() });
+        let hold = [&tasks, &any, &own].map(|subscribed| subscribed.holds().is_none());
+        assert_eq!(hold, [true; 3], "nobody waits for a scheduler that is away");
+        drop((tasks, any));
+        assert_eq!(hub.followed(), Followed::default(), "the next tries anew");
+        hub.follow(|followed| followed.tasks = true);
+        assert_eq!(hub.followed(), Followed::default(), "nobody wants it");
     }
 
     #[test]

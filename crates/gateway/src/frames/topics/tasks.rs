@@ -3,12 +3,7 @@
 //! Of tasks there is a stream. Of workflows there is none, so they are listed again when a task has changed, which each step
 //! of a workflow is; an idle system is asked nothing.
 
-use std::{
-    collections::{HashMap, HashSet},
-    pin::pin,
-    rc::Rc,
-    time::Duration,
-};
+use std::{collections::HashMap, pin::pin, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Uri};
@@ -22,11 +17,14 @@ use mcp_proto::{
 };
 use prost::Message;
 use prost_reflect::{DynamicMessage, Value};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until},
+};
 use tonic::Status;
 
 use super::{
-    hub::{Event, Interest},
+    hub::{Event, Followed, Interest},
     topic::{TASKS, WORKFLOWS},
 };
 use crate::{
@@ -66,46 +64,68 @@ const ANSWER_BYTES_MAX: usize = 4 * MESSAGE_BYTES_MAX;
 /// How a workflow looks, as far as that is an event.
 type Look = (i32, u32);
 
+/// How the workflows looked when they were listed last; `None`: nobody has looked.
+type Looks = Option<HashMap<String, Look>>;
+
 /// Follows the scheduler, for ever.
 pub(crate) async fn follow(core: Rc<Core>) {
-    let mut interest = core.shared.frames.hub.interest();
-    let mut pause = PAUSE_MIN;
+    let hub = &core.shared.frames.hub;
+    let mut interest = hub.interest();
+    let (mut pause, mut looks) = (PAUSE_MIN, None);
     loop {
         // The sender is never dropped while the core lives.
-        if interest.wait_for(|interest| interest.tasks + interest.workflows > 0).await.is_err() {
+        if interest.wait_for(|interest| *interest != Interest::default()).await.is_err() {
             return;
         }
         let mut unwanted = interest.clone();
         let ended = tokio::select! {
-            ended = stream(&core, &mut pause) => ended,
-            _ = unwanted.wait_for(|interest| *interest == Interest::default()) => continue,
+            ended = stream(&core, interest.clone(), &mut looks, &mut pause) => ended,
+            _ = unwanted.wait_for(|interest| *interest == Interest::default()) => {
+                looks = None;
+                continue;
+            }
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "the scheduler's events are not followed for a moment");
         }
+        hub.follow(|followed| *followed = Followed { failed: true, ..Followed::default() });
         sleep(pause.mul_f64(0.5 + rand::random::<f64>() / 2.0)).await;
         pause = (pause * 2).min(PAUSE_MAX);
     }
 }
 
 /// Passes on what one stream tells, until it ends.
-async fn stream(core: &Rc<Core>, pause: &mut Duration) -> Result<(), Error> {
+async fn stream(
+    core: &Rc<Core>,
+    mut interest: watch::Receiver<Interest>,
+    looks: &mut Looks,
+    pause: &mut Duration,
+) -> Result<(), Error> {
     let request = WatchTasksRequest::default().encode_to_vec();
     let (mut source, lease) = open(core, (TASK_SERVICE, WATCH), &request, None).await?;
+    let hub = &core.shared.frames.hub;
+    hub.follow(|followed| *followed = Followed::default());
+    // What is wanted now is looked at first.
+    interest.mark_changed();
     let mut frames = Frames::new(ANSWER_BYTES_MAX);
-    let mut looks = None;
-    let mut list_at = Some(Instant::now());
+    let mut list_at = None;
     loop {
-        let due = async {
-            match list_at {
-                Some(at) => sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
         let frame = tokio::select! {
             frame = source.frame() => frame,
-            () = due => {
-                let goes_on = core.shared.frames.hub.wanted().workflows > 0 && workflows(core, &mut looks).await;
+            _ = interest.changed() => {
+                let wanted = *interest.borrow_and_update();
+                hub.follow(|followed| followed.tasks = true);
+                if wanted.workflows == 0 {
+                    (list_at, *looks) = (None, None);
+                } else if !hub.followed().workflows {
+                    // Somebody is new, and waits until they are looked at.
+                    list_at = Some(Instant::now());
+                }
+                continue;
+            }
+            () = sleep_until(list_at.unwrap_or_else(Instant::now)), if list_at.is_some() => {
+                let goes_on = workflows(core, looks).await;
+                hub.follow(|followed| followed.workflows = true);
                 list_at = goes_on.then(|| Instant::now() + LIST_INTERVAL);
                 continue;
             }
@@ -122,7 +142,7 @@ async fn stream(core: &Rc<Core>, pause: &mut Duration) -> Result<(), Error> {
         while let Some(message) = frames.next().map_err(receive::unreadable)? {
             *pause = PAUSE_MIN;
             tasks(core, message)?;
-            if core.shared.frames.hub.wanted().workflows > 0 {
+            if hub.wanted().workflows > 0 {
                 list_at = list_at.or_else(|| Some(Instant::now() + LIST_PAUSE));
             }
         }
@@ -142,9 +162,9 @@ fn tasks(core: &Core, message: Bytes) -> Result<(), Error> {
     Ok(())
 }
 
-/// Publishes the workflows that look other than before, but not those that were over at the first look; true when one goes
-/// on by itself.
-async fn workflows(core: &Rc<Core>, looks: &mut Option<HashMap<String, Look>>) -> bool {
+/// Publishes the workflows that look other than when they were listed before; true when one goes on by itself, or when they
+/// cannot be listed now.
+async fn workflows(core: &Rc<Core>, looks: &mut Looks) -> bool {
     let listed = match list(core).await {
         Ok(listed) => listed,
         Err(error) => {
@@ -152,25 +172,17 @@ async fn workflows(core: &Rc<Core>, looks: &mut Option<HashMap<String, Look>>) -
             return true;
         }
     };
-    let is_first = looks.is_none();
-    let looks = looks.get_or_insert_default();
-    let mut seen = HashSet::new();
+    let mut seen = HashMap::with_capacity(listed.len());
     for (id, namespace, look, body) in listed {
-        let before = looks.insert(id.clone(), look);
-        if before != Some(look) && !(is_first && before.is_none() && is_old(look)) {
+        // The first look is what changes are told from.
+        if looks.as_ref().is_some_and(|looks| looks.get(&id) != Some(&look)) {
             let topic = format!("{WORKFLOWS}/{namespace}/{id}");
             core.shared.frames.publish(Event { topic, codec: BodyCodec::Json, body });
         }
-        seen.insert(id);
+        seen.insert(id, look);
     }
-    looks.retain(|id, _| seen.contains(id));
-    looks.values().any(|(state, _)| [WorkflowState::Running, WorkflowState::Ending].map(i32::from).contains(state))
-}
-
-/// True for a workflow that was over before anybody looked.
-fn is_old((state, _): Look) -> bool {
-    let over = [WorkflowState::Succeeded, WorkflowState::Failed, WorkflowState::Cancelled];
-    over.map(i32::from).contains(&state)
+    let goes_on = [WorkflowState::Running, WorkflowState::Ending].map(i32::from);
+    looks.insert(seen).values().any(|(state, _)| goes_on.contains(state))
 }
 
 /// The newest workflows: id, namespace, look, and JSON.

@@ -48,6 +48,15 @@ impl Client {
         (frame.sequence, topic, frame)
     }
 
+    /// The numbers of the next events, and that nothing else came before.
+    async fn events(&mut self, count: usize) -> Vec<u32> {
+        let mut numbers = Vec::new();
+        for _ in 0..count {
+            numbers.push(self.event().await.0);
+        }
+        numbers
+    }
+
     async fn publish(&mut self, topic: &str, message: &Value) -> Frame {
         let frame = self.request(Command::TOPIC_PUBLISH, BodyCodec::Json, message.to_string());
         self.send(frame.with_metadata(&Metadata::new().with("topic", topic.to_owned()))).await;
@@ -141,6 +150,104 @@ async fn tasks_and_services_are_heard_of_while_somebody_listens() {
     );
     deregister(&cluster.coord, &other.record).await;
     assert_eq!(body(&client.event().await.2)["change"], "removed");
+}
+
+/// A gateway of one thread, so that nobody is served between the events of one group.
+async fn of_one_thread(events_max: usize) -> (Backend, Cluster) {
+    let backend = Backend::start("one").await;
+    let mut config = config();
+    (config.gateway.data_plane_threads, config.gateway.frames.events_max) = (1, events_max);
+    let cluster = Cluster::configured(config, &[&backend]).await;
+    (backend, cluster)
+}
+
+/// Changes of so many tasks at once.
+fn changes(count: usize) -> WatchTasksResponse {
+    let events = (0..count).flat_map(|id| change("default", &id.to_string()).events);
+    WatchTasksResponse { events: events.collect(), dropped: 0 }
+}
+
+#[tokio::test]
+async fn a_slow_subscriber_misses_the_oldest_events_and_they_are_counted() {
+    let (backend, cluster) = of_one_thread(10).await;
+    let mut client = Client::connect(&cluster).await;
+    let tasks = client.subscribe("tasks/#").await;
+    backend.state.events.send(changes(100)).unwrap();
+    for id in 90..100 {
+        let (sequence, topic, event) = client.event().await;
+        assert_eq!((sequence, topic), (tasks, format!("tasks/default/{id}")));
+        let dropped = event.metadata().unwrap().get("dropped").map(str::to_owned);
+        assert_eq!(dropped.as_deref(), (id == 90).then_some("90"), "it is told once");
+    }
+    client.lives().await;
+    let metrics = cluster.get("/metrics").await;
+    let counted = metrics.text().lines().filter(|line| line.starts_with("mcp_gateway_frame_events_dropped_total"));
+    let counted: f64 = counted.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum();
+    assert!(counted >= 90.0, "{}", metrics.text());
+}
+
+#[tokio::test]
+async fn a_subscriber_that_wants_no_gap_is_sent_away_instead() {
+    let (backend, cluster) = of_one_thread(10).await;
+    let mut client = Client::connect(&cluster).await;
+    let wanted = json!({"topic": "tasks/#", "slow": "disconnect"});
+    let sequence = client.ask_for(&wanted, &Metadata::new()).await;
+    client.answer(sequence).await;
+    backend.state.events.send(changes(10)).unwrap();
+    for _ in 0..10 {
+        client.event().await;
+    }
+    backend.state.events.send(changes(11)).unwrap();
+    let frame = client.next().await;
+    assert_eq!((frame.kind, parse_error(&frame).code()), (Kind::GoAway, Code::Overloaded));
+    client.closed().await;
+}
+
+#[tokio::test]
+async fn every_gateway_hears_of_tasks_from_the_moment_of_the_answer() {
+    let (backend, one) = gateway().await;
+    let two = one.beside(config()).await;
+    let mut clients = [Client::connect(&one).await, Client::connect(&two).await];
+    for client in &mut clients {
+        client.subscribe("tasks/default/*").await;
+    }
+    // Nothing is waited for: a subscription that was answered holds.
+    assert_eq!(backend.state.events.receiver_count(), 2);
+    backend.state.events.send(change("default", "7")).unwrap();
+    for client in &mut clients {
+        assert_eq!(client.event().await.1, "tasks/default/7");
+    }
+}
+
+#[tokio::test]
+async fn an_event_comes_once_for_each_subscription_that_wants_it() {
+    let (_backend, cluster) = gateway().await;
+    let mut client = Client::connect(&cluster).await;
+    let [exact, star, rest, again] = ["a/b", "a/*", "a/#", "a/#"].map(|topic| topic.to_owned());
+    let mut numbers = Vec::new();
+    for topic in [&exact, &star, &rest, &again] {
+        numbers.push(client.subscribe(topic).await);
+    }
+    let mut publisher = Client::connect(&cluster).await;
+    publisher.publish("a/b", &json!(1)).await;
+    let mut events = client.events(4).await;
+    assert_eq!(events, numbers, "in the order in which they were made");
+    // `#` stands for no level, too.
+    publisher.publish("a", &json!(2)).await;
+    events = client.events(2).await;
+    assert_eq!(events, numbers[2..]);
+    // One is ended by its number, all to a topic by the topic.
+    client.send(Frame::new(Kind::Unsubscribe, numbers[0])).await;
+    client.answer(numbers[0]).await;
+    publisher.publish("a/b", &json!(3)).await;
+    assert_eq!(client.events(3).await, numbers[1..]);
+    let leave = client.request(Command::CALL, BodyCodec::Json, json!({"topic": "a/#"}).to_string());
+    let sequence = leave.sequence;
+    client.send(Frame { kind: Kind::Unsubscribe, ..leave }).await;
+    client.answer(sequence).await;
+    publisher.publish("a/b", &json!(4)).await;
+    assert_eq!(client.events(1).await, [numbers[1]]);
+    client.lives().await;
 }
 
 #[tokio::test]
