@@ -128,9 +128,17 @@ impl Lanes {
 
     /// An attempt failed: the next one goes to the next endpoint, after a wait.
     pub(super) fn failed(&mut self, number: LaneId, now: Instant, chance: f64) -> Duration {
-        let lane = &mut self.lanes[number];
-        lane.endpoint = (lane.endpoint + 1) % self.endpoints;
+        self.lanes[number].endpoint = self.next_endpoint(number);
         self.wait(number, now, chance)
+    }
+
+    /// The endpoint after that of a lane, but for those that other lanes are at: two connections to one server die together.
+    fn next_endpoint(&self, number: LaneId) -> usize {
+        let after = |step| (self.lanes[number].endpoint + step) % self.endpoints;
+        let is_free = |endpoint: &usize| {
+            self.lanes.iter().enumerate().all(|(other, lane)| other == number || lane.endpoint != *endpoint)
+        };
+        (1..=self.endpoints).map(after).find(is_free).unwrap_or_else(|| after(1))
     }
 
     /// A connection broke. Gives the lane that takes over, if this was the active one and another is open.
@@ -149,9 +157,8 @@ impl Lanes {
     /// The server asked to leave: what is under way ends on the old connection, and a new session is opened elsewhere.
     /// Gives the lane that takes over, as [`Self::lost`].
     pub(super) fn left(&mut self, number: LaneId, now: Instant, chance: f64) -> Option<LaneId> {
-        let lane = &mut self.lanes[number];
-        lane.session = None;
-        lane.endpoint = (lane.endpoint + 1) % self.endpoints;
+        self.lanes[number].session = None;
+        self.lanes[number].endpoint = self.next_endpoint(number);
         self.lost(number, now, chance)
     }
 
@@ -230,6 +237,23 @@ mod tests {
         assert_eq!(lanes.opened(1, "b", Instant::now()), Opened { is_resumed: true, is_active: false });
         assert_eq!(lanes.lost(1, Instant::now(), 1.0), None, "the standby's loss changes nothing");
         assert_eq!(lanes.active(), Some(0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_standby_is_never_where_the_active_connection_is_while_there_is_elsewhere() {
+        for (endpoints, tried) in [(1, [0, 0, 0]), (2, [0, 0, 0]), (3, [0, 2, 0])] {
+            let mut lanes = Lanes::new(2, endpoints, BACKOFF, Instant::now());
+            while lanes.begin(Instant::now()).is_some() {}
+            lanes.opened(0, "a", Instant::now());
+            lanes.opened(1, "b", Instant::now());
+            assert_eq!(lanes.lost(0, Instant::now(), 1.0), Some(1));
+            lanes.forget(0);
+            for endpoint in tried {
+                tokio::time::advance(BACKOFF.max).await;
+                assert_eq!(lanes.begin(Instant::now()), Some(attempt(0, endpoint, None)), "of {endpoints}");
+                lanes.failed(0, Instant::now(), 1.0);
+            }
+        }
     }
 
     #[tokio::test(start_paused = true)]
