@@ -8,6 +8,7 @@ use mcp_proto::{
     Code, Error, MESSAGE_BYTES_MAX,
     frame::{BodyCodec, Frame, Metadata, Profile},
     gateway::v1::PublishRequest,
+    scheduler::v1::{SubmitTaskRequest, SubmitWorkflowRequest, TaskSpec, WorkflowSpec},
 };
 use prost::Message;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
@@ -33,6 +34,10 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(30 * 365 * 24 * 3_600);
 
 /// Bytes in front of a gRPC message.
 const HEAD: usize = 5;
+
+/// The methods of which an idempotency key says that a submission is the same.
+const SUBMIT_TASK: &str = "/mcp.scheduler.v1.TaskService/SubmitTask";
+const SUBMIT_WORKFLOW: &str = "/mcp.scheduler.v1.WorkflowService/SubmitWorkflow";
 
 /// Metadata that is not passed on: it speaks of the frame, or is the gateway's to say.
 const OWN: [&str; 4] = [Metadata::METHOD, Metadata::TOPIC, Metadata::TIMEOUT_MS, Metadata::AUTHORIZATION];
@@ -180,6 +185,10 @@ impl Asked {
                 return Err(Error::new(Code::MethodNotFound, text));
             }
         };
+        let message = match self.headers.get(Metadata::IDEMPOTENCY_KEY).map(HeaderValue::to_str) {
+            Some(Ok(key)) => keyed(&path, key, message)?,
+            Some(Err(_)) | None => message,
+        };
         let timeout = self.timeout.or_else(|| self.usual(core, waits));
         let uri = match path {
             Cow::Borrowed(path) => Uri::from_static(path),
@@ -206,6 +215,24 @@ impl Asked {
     pub(crate) fn headers(&self) -> HeaderMap {
         self.headers.clone()
     }
+}
+
+/// The framed message of a submit with the idempotency key of its metadata, unless it has one of its own. What is put before
+/// a message of protobuf is merged with it, and of a field that is there twice the last one counts.
+fn keyed(path: &str, key: &str, message: Bytes) -> Result<Bytes, Error> {
+    let idempotency_key = key.to_owned();
+    let before = match path {
+        SUBMIT_TASK => {
+            let task = Some(TaskSpec { idempotency_key, ..TaskSpec::default() });
+            SubmitTaskRequest { task }.encode_to_vec()
+        }
+        SUBMIT_WORKFLOW => {
+            let workflow = Some(WorkflowSpec { idempotency_key, ..WorkflowSpec::default() });
+            SubmitWorkflowRequest { workflow }.encode_to_vec()
+        }
+        _ => return Ok(message),
+    };
+    framed(&[&before[..], &message[HEAD..]].concat())
 }
 
 /// The message that publishes a body as it is.
@@ -328,6 +355,22 @@ mod tests {
             let error = headers(&Metadata::new().with(key, "x"), None).unwrap_err();
             assert_eq!(error.violations()[0].field, format!("metadata.{key}"));
         }
+    }
+
+    #[test]
+    fn a_submit_has_the_key_of_its_metadata_unless_it_has_its_own() {
+        let task = |key: &str| TaskSpec { name: "x".into(), idempotency_key: key.into(), ..TaskSpec::default() };
+        let submit = |key: &str| SubmitTaskRequest { task: Some(task(key)) };
+        for (own, expected) in [("", "k"), ("mine", "mine")] {
+            let message = framed(&submit(own).encode_to_vec()).unwrap();
+            let found = keyed(SUBMIT_TASK, "k", message.clone()).unwrap();
+            assert_eq!(u32::from_be_bytes(found[1..HEAD].try_into().unwrap()) as usize, found.len() - HEAD);
+            assert_eq!(SubmitTaskRequest::decode(&found[HEAD..]).unwrap(), submit(expected));
+            assert_eq!(keyed("/a.B/C", "k", message.clone()).unwrap(), message, "it means nothing there");
+        }
+        let found = keyed(SUBMIT_WORKFLOW, "k", framed(&[]).unwrap()).unwrap();
+        let workflow = SubmitWorkflowRequest::decode(&found[HEAD..]).unwrap().workflow.unwrap();
+        assert_eq!(workflow.idempotency_key, "k");
     }
 
     #[test]
