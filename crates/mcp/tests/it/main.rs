@@ -11,6 +11,7 @@ mod dev;
 mod end_to_end;
 mod etcd_outage;
 mod examples;
+mod frames;
 mod http_forms;
 mod queues;
 mod rolling;

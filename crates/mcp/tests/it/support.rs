@@ -125,7 +125,9 @@ impl Cluster {
             command.env("MCP_WORKER__WORKER__SLOTS", "8");
         }
         if service == "gateway" {
-            command.env("MCP_GATEWAY__GATEWAY__SECURITY__ANONYMOUS", "true");
+            command
+                .env("MCP_GATEWAY__GATEWAY__SECURITY__ANONYMOUS", "true")
+                .env("MCP_GATEWAY__GATEWAY__FRAMES__STANDARD_ADDR", "127.0.0.1:0");
         }
         change(&mut command);
         self.services.insert(id.to_owned(), Process::spawn(id, command));
@@ -144,6 +146,14 @@ impl Cluster {
             }
         })
         .await
+    }
+
+    /// Where a registered gateway takes frames, `host:port`.
+    pub(crate) fn frames(&self, id: &str) -> String {
+        let snapshot = self.discovery.snapshot();
+        let gateways = snapshot.by_service("gateway");
+        let gateway = gateways.iter().find(|instance| instance.instance_id == id).expect("it is registered");
+        gateway.labels.get("frame-standard").expect("it takes frames").clone()
     }
 
     /// Waits until etcd itself holds the instance, whatever a watcher remembers.

@@ -1,6 +1,7 @@
 //! The commands against servers that answer as told: which requests the flags become, what is printed, how it ends; and
 //! against real ones, from end to end.
 
+mod frame;
 mod queues;
 mod real;
 mod routes;
