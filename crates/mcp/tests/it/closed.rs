@@ -95,6 +95,8 @@ async fn the_command_line_speaks_tls() {
             .env("MCP_GATEWAY__GATEWAY__SECURITY__TLS__KEY", path("key.pem"));
     });
     let address = cluster.registered("gateway", "tls").await;
+    let frame_address = cluster.frames("tls");
+    let (_, frame_port) = frame_address.rsplit_once(':').unwrap();
     let (_, port) = address.rsplit_once(':').unwrap();
     let (url, ca) = (format!("https://localhost:{port}"), path("ca.pem").display().to_string());
     let listed = run(&url, BOOTSTRAP, &["--ca", &ca, "services"]).await;
@@ -103,5 +105,16 @@ async fn the_command_line_speaks_tls() {
     let distrusted = run(&url, BOOTSTRAP, &["services"]).await;
     assert_ne!(distrusted.status.code(), Some(0));
     let plain = run(&format!("http://{address}"), BOOTSTRAP, &["services"]).await;
+    assert!(text(&plain.stderr).contains("TLS"), "{}", text(&plain.stderr));
+
+    // The wire frame, too.
+    let frames = format!("mcps://localhost:{frame_port}");
+    let listed = ["frame", "call", "registry-discover", r#"{"service": "registry"}"#, "--address", &frames];
+    let found = run(&url, BOOTSTRAP, &[&["--ca", &ca], &listed[..]].concat()).await;
+    assert!(found.status.success(), "{}", text(&found.stderr));
+    assert!(text(&found.stdout).contains("registry"));
+    let distrusted = run(&url, BOOTSTRAP, &listed).await;
+    assert_ne!(distrusted.status.code(), Some(0), "{}", text(&distrusted.stdout));
+    let plain = run(&url, BOOTSTRAP, &["frame", "ping", "--address", &frames.replace("mcps", "mcp")]).await;
     assert!(text(&plain.stderr).contains("TLS"), "{}", text(&plain.stderr));
 }

@@ -10,7 +10,11 @@ use mcp_proto::{
 };
 use serde_json::Value;
 use testkit::eventually;
-use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 use tokio_util::codec::Framed;
 
 use crate::support::{Cluster, LIMIT};
@@ -33,8 +37,8 @@ pub(crate) async fn address(cluster: &Cluster, profile: Profile) -> SocketAddr {
 }
 
 /// A client that leaves everything to its test.
-pub(crate) struct Client {
-    pub(crate) wire: Framed<TcpStream, FrameCodec>,
+pub(crate) struct Client<S = TcpStream> {
+    pub(crate) wire: Framed<S, FrameCodec>,
     sequence: u32,
 }
 
@@ -48,7 +52,13 @@ impl Client {
     }
 
     pub(crate) async fn at(address: SocketAddr, profile: Profile) -> Self {
-        let stream = TcpStream::connect(address).await.expect("the gateway accepts sessions");
+        Self::over(TcpStream::connect(address).await.expect("the gateway accepts sessions"), profile)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    /// Over a connection that was made.
+    pub(crate) fn over(stream: S, profile: Profile) -> Self {
         let codec = FrameCodec::new(profile, FRAME_BYTES_MAX, Side::Client);
         Self { wire: Framed::new(stream, codec), sequence: 0 }
     }

@@ -5,6 +5,7 @@ mod client;
 mod errors;
 mod profiles;
 mod sessions;
+mod tls;
 mod topics;
 mod websocket;
 

@@ -4,7 +4,7 @@ mod abuse;
 mod documents;
 mod issuer;
 mod keys;
-mod pki;
+pub(crate) mod pki;
 mod rates;
 mod tls;
 mod tokens;

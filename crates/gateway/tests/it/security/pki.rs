@@ -21,26 +21,26 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-/// The name that servers have.
+/// The name that servers have, beside the address on which they listen here.
 const SERVER: &str = "gateway.test";
 
 /// A certificate with its key.
-pub(super) struct Identity {
-    pub(super) certificate: CertificateDer<'static>,
-    pub(super) key: KeyPair,
+pub(crate) struct Identity {
+    pub(crate) certificate: CertificateDer<'static>,
+    pub(crate) key: KeyPair,
     serial: SerialNumber,
     pem: String,
 }
 
 /// An authority.
-pub(super) struct Authority {
-    pub(super) certificate: CertificateDer<'static>,
+pub(crate) struct Authority {
+    pub(crate) certificate: CertificateDer<'static>,
     pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -59,19 +59,19 @@ impl Authority {
     }
 
     /// A certificate for the gateway.
-    pub(super) fn server(&self) -> Identity {
-        let mut params = CertificateParams::new(vec![SERVER.to_owned()]).unwrap();
+    pub(crate) fn server(&self) -> Identity {
+        let mut params = CertificateParams::new(vec![SERVER.to_owned(), "127.0.0.1".to_owned()]).unwrap();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         self.issue(params)
     }
 
     /// A certificate for a caller.
-    pub(super) fn client(&self, uri: &str) -> Identity {
+    pub(crate) fn client(&self, uri: &str) -> Identity {
         self.issue(client(uri))
     }
 
     /// A list that revokes these, in PEM; it holds until `next_year`.
-    pub(super) fn revoking(&self, revoked: &[&Identity], next_year: i32) -> String {
+    pub(crate) fn revoking(&self, revoked: &[&Identity], next_year: i32) -> String {
         let revoked = revoked.iter().map(|identity| RevokedCertParams {
             serial_number: identity.serial.clone(),
             revocation_time: date_time_ymd(2018, 1, 1),
@@ -90,7 +90,7 @@ impl Authority {
     }
 
     /// One that has ended long ago.
-    pub(super) fn expired_client(&self, uri: &str) -> Identity {
+    pub(crate) fn expired_client(&self, uri: &str) -> Identity {
         let mut params = client(uri);
         (params.not_before, params.not_after) = (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1));
         self.issue(params)
@@ -105,12 +105,12 @@ fn client(uri: &str) -> CertificateParams {
 }
 
 /// The files of a gateway.
-pub(super) struct Files {
+pub(crate) struct Files {
     folder: TempDir,
 }
 
 impl Files {
-    pub(super) fn new(authority: &Authority) -> Self {
+    pub(crate) fn new(authority: &Authority) -> Self {
         let files = Self { folder: tempfile::tempdir().unwrap() };
         files.put(&authority.server());
         std::fs::write(files.path("ca.pem"), &authority.pem).unwrap();
@@ -122,36 +122,36 @@ impl Files {
     }
 
     /// Replaces certificate and key, one after the other, as most tools do.
-    pub(super) fn put(&self, identity: &Identity) {
+    pub(crate) fn put(&self, identity: &Identity) {
         std::fs::write(self.path("cert.pem"), &identity.pem).unwrap();
         std::fs::write(self.path("key.pem"), identity.key.serialize_pem()).unwrap();
     }
 
-    pub(super) fn break_certificate(&self) {
+    pub(crate) fn break_certificate(&self) {
         std::fs::write(self.path("cert.pem"), "not a certificate").unwrap();
     }
 
     /// Sets a gateway up with them.
-    pub(super) fn configure(&self, config: &mut Config) {
+    pub(crate) fn configure(&self, config: &mut Config) {
         let tls = &mut config.gateway.security.tls;
         (tls.certificate, tls.key) = (Some(self.path("cert.pem")), Some(self.path("key.pem")));
         tls.reload_interval = std::time::Duration::from_millis(20);
     }
 
     /// The file with the lists of revoked certificates.
-    pub(super) fn put_crl(&self, pem: &str) -> PathBuf {
+    pub(crate) fn put_crl(&self, pem: &str) -> PathBuf {
         let path = self.path("crl.pem");
         std::fs::write(&path, pem).unwrap();
         path
     }
 
-    pub(super) fn ca(&self) -> PathBuf {
+    pub(crate) fn ca(&self) -> PathBuf {
         self.path("ca.pem")
     }
 }
 
 /// A client that trusts the authority and shows a certificate, or none.
-pub(super) fn trusting(authority: &Authority, identity: Option<&Identity>, protocols: &[&str]) -> TlsConnector {
+pub(crate) fn trusting(authority: &Authority, identity: Option<&Identity>, protocols: &[&str]) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     roots.add(authority.certificate.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -170,13 +170,13 @@ pub(super) fn trusting(authority: &Authority, identity: Option<&Identity>, proto
     TlsConnector::from(Arc::new(config))
 }
 
-pub(super) async fn connect(connector: &TlsConnector, address: SocketAddr) -> std::io::Result<TlsStream<TcpStream>> {
+pub(crate) async fn connect(connector: &TlsConnector, address: SocketAddr) -> std::io::Result<TlsStream<TcpStream>> {
     let stream = TcpStream::connect(address).await?;
     connector.connect(ServerName::try_from(SERVER).unwrap(), stream).await
 }
 
 /// A GET on a connection of its own, by what was agreed on it. An error says that there was no answer.
-pub(super) async fn get(
+pub(crate) async fn get(
     connector: &TlsConnector,
     address: SocketAddr,
     path: &str,

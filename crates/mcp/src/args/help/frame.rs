@@ -41,4 +41,5 @@ Examples:
 pub(in crate::args) const PING: &str = "\
 Examples:
   mcp frame ping
-  mcp frame ping --count 5 --address mcps://gateway.example:7070";
+  mcp frame ping --count 5 --address mcps://gateway.example:7070
+  mcp frame ping --address mcps://10.0.0.7:7070 --ca /etc/mcp/ca.pem";
