@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use futures_util::{Sink, Stream};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{self, Message, protocol::CloseFrame, protocol::frame::coding::CloseCode},
@@ -31,6 +31,9 @@ const SHARED_BYTES: usize = 4 * READ_BYTES;
 /// What is left of a frame is copied out of that buffer when it is no more than this, in bytes, so that one slow client
 /// does not hold all of it.
 const COPY_BYTES_MAX: usize = 4 * 1024;
+
+/// What is read and dropped after the end, at most, in bytes.
+const DROPPED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Less room than this is not worth a read, in bytes.
 const ROOM_BYTES_MIN: usize = 512;
@@ -175,13 +178,23 @@ impl Wire {
         }
     }
 
-    /// Says goodbye.
+    /// Says goodbye. Where that is no clean end, its client may be in the middle of a frame: what comes yet is read and
+    /// dropped, since a connection that is closed over unread bytes is reset, and takes with it what was said last.
     ///
     /// # Errors
     /// The connection broke.
+    ///
+    /// # Cancellation
+    /// It is closed at once.
     pub(crate) async fn close(&mut self, is_clean: bool) -> io::Result<()> {
         match self {
-            Self::Stream(stream) => tokio::io::AsyncWriteExt::shutdown(stream).await,
+            Self::Stream(stream) => {
+                stream.shutdown().await?;
+                if !is_clean {
+                    tokio::io::copy(&mut stream.take(DROPPED_BYTES_MAX), &mut tokio::io::sink()).await?;
+                }
+                Ok(())
+            }
             Self::Socket(socket) => {
                 let code = if is_clean { CloseCode::Normal } else { CloseCode::Policy };
                 socket.close(Some(CloseFrame { code, reason: "".into() })).await.map_err(broken)

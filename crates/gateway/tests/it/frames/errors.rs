@@ -14,7 +14,7 @@ use crate::{backend::Backend, support::Cluster};
 /// The bytes of a frame.
 fn bytes(frame: &Frame) -> Vec<u8> {
     let mut bytes = BytesMut::new();
-    FrameCodec::new(Profile::Standard, 1 << 20, Side::Client).encode(frame, &mut bytes).unwrap();
+    FrameCodec::new(Profile::Standard, 1 << 23, Side::Client).encode(frame, &mut bytes).unwrap();
     bytes.to_vec()
 }
 
@@ -23,6 +23,19 @@ fn resum(bytes: &mut [u8]) {
     let at = bytes.len() - 2;
     let sum = mcp_proto::frame::checksum(&bytes[2..at]);
     bytes[at..].copy_from_slice(&sum.to_be_bytes());
+}
+
+/// A request whose metadata block is these bytes.
+fn with_block(block: &[u8]) -> Vec<u8> {
+    let mut frame = Frame::request(Command::TASK_GET, 1, "{}").with_flags(Flags::METADATA).with_codec(BodyCodec::Json);
+    frame.metadata = block.to_vec().into();
+    bytes(&frame)
+}
+
+/// More pairs than a block may have.
+fn many_keys() -> String {
+    let pairs: Vec<String> = (0..65).map(|number| format!("\"k{number}\":\"\"")).collect();
+    format!("{{{}}}", pairs.join(","))
 }
 
 #[tokio::test]
@@ -61,6 +74,18 @@ async fn a_broken_frame_costs_only_itself() {
             1,
         ),
         ("configuration", bytes(&Frame::request(Command::CONFIG_PUT, 1, "")), Code::Unimplemented, 1),
+        ("a body that is not compressed as it says", changed(4, 0x04), Code::MalformedBody, 1),
+        ("metadata that are no text", with_block(b"{\"a\":\"\xff\"}"), Code::MalformedBody, 1),
+        ("too much metadata", with_block(many_keys().as_bytes()), Code::MalformedBody, 1),
+        ("a key twice", with_block(br#"{"a":"1","a":"2"}"#), Code::MalformedBody, 1),
+        ("a timeout that is none", with_block(br#"{"timeout-ms":"soon"}"#), Code::InvalidArgument, 1),
+        ("credentials that are no header", with_block(br#"{"authorization":"a\nb"}"#), Code::InvalidArgument, 1),
+        ("what the gateway says itself", with_block(br#"{"grpc-timeout":"1S"}"#), Code::InvalidArgument, 1),
+        ("a call of nothing", bytes(&Frame::request(Command::CALL, 1, "")), Code::InvalidArgument, 1),
+        ("configuration, read", bytes(&Frame::request(Command::CONFIG_GET, 1, "")), Code::Unimplemented, 1),
+        ("configuration, watched", bytes(&Frame::request(Command::CONFIG_WATCH, 1, "")), Code::Unimplemented, 1),
+        ("an end of nothing", bytes(&Frame::new(Kind::Unsubscribe, 1)), Code::NotFound, 1),
+        ("a subscription to nothing", bytes(&Frame::new(Kind::Subscribe, 1)), Code::MalformedBody, 1),
         (
             "a stream of requests",
             {
@@ -113,12 +138,57 @@ async fn another_major_version_is_told_to_go_away() {
     resum(&mut newer);
     client.raw(&newer).await;
     assert_eq!(client.next().await.kind, Kind::Pong, "a newer minor is served");
+    newer[4] = 0xf8;
+    resum(&mut newer);
+    client.raw(&newer).await;
+    assert_eq!(client.next().await.kind, Kind::Pong, "so are flags that nobody knows yet");
     newer[2] = 0x20;
     resum(&mut newer);
     client.raw(&newer).await;
     let frame = client.next().await;
     assert_eq!((frame.kind, parse_error(&frame).code()), (Kind::GoAway, Code::Unimplemented));
     client.closed().await;
+}
+
+#[tokio::test]
+async fn whoever_sends_nothing_but_headers_is_sent_away() {
+    let backend = Backend::start("one").await;
+    let mut config = config();
+    config.gateway.frames.frame_bytes_max = 20_000;
+    let cluster = Cluster::configured(config, &[&backend]).await;
+    let mut client = Client::connect(&cluster).await;
+    // Each promises nearly all that follows, and none has the right checksum: looking for a frame in it costs the square.
+    let head = bytes(&Frame::request(Command::TASK_GET, 1, vec![0; 19_000]))[..18].to_vec();
+    let flood = head.repeat(3_000);
+    let mut told = Vec::new();
+    for _ in 0..1_000 {
+        client.raw(&flood).await;
+        while let Ok(frame) = tokio::time::timeout(std::time::Duration::from_millis(20), client.next()).await {
+            assert_eq!(parse_error(&frame).code(), Code::MalformedBody);
+            told.push(frame.kind);
+            if frame.kind == Kind::GoAway {
+                assert_eq!(told, [Kind::Error, Kind::GoAway], "one error for all of it");
+                return client.closed().await;
+            }
+        }
+    }
+    panic!("it goes on for ever: {told:?}");
+}
+
+#[tokio::test]
+async fn whoever_sends_far_too_much_can_still_read_why_it_is_closed() {
+    let backend = Backend::start("one").await;
+    let mut config = config();
+    config.gateway.frames.frame_bytes_max = 1_000;
+    let cluster = Cluster::configured(config, &[&backend]).await;
+    for _ in 0..5 {
+        let mut client = Client::connect(&cluster).await;
+        let frame = client.request(Command::TASK_GET, BodyCodec::Json, vec![b' '; 4 << 20]);
+        let sequence = frame.sequence;
+        client.raw(&bytes(&frame)).await;
+        assert_eq!(client.error(sequence).await.code().number(), 1009);
+        client.closed().await;
+    }
 }
 
 #[tokio::test]

@@ -101,6 +101,31 @@ async fn garbage_before_a_compact_frame_costs_nothing_else() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_in_a_profile_without_errors_is_passed_over_or_ends_it() {
+    let (_backend, cluster) = blobs().await;
+    let mut basic = Client::speaking(&cluster, Profile::Basic).await;
+    // Garbage without a magic, an answer where a request belongs, a command that nobody has.
+    basic.raw(b"garbage").await;
+    basic.raw(&[0x4d, 0, 1, 0x90, 0, 0, 0, 0]).await;
+    basic.raw(&[0x4d, 0, 2, 0x7f, 0, 0, 0, 0]).await;
+    basic.send(Frame::request(Command(0x10), 3, "good")).await;
+    let answer = basic.next().await;
+    assert_eq!((answer.sequence, &*answer.body), (3, &b"good"[..]), "nothing else was answered");
+    let mut oversize = vec![0x4d, 0, 4, 0x10];
+    oversize.extend_from_slice(&u32::MAX.to_be_bytes());
+    basic.raw(&oversize).await;
+    basic.closed().await;
+
+    let mut compact = Client::speaking(&cluster, Profile::Compact).await;
+    let mut wrong_sum = vec![0xaa, 0xaa, 1, 2, 0x80, 0x01, b'h', b'i', 0, 0];
+    compact.raw(&wrong_sum).await;
+    wrong_sum.truncate(5);
+    compact.raw(&wrong_sum).await;
+    compact.send(Frame::request(Command(0x8001), 0, "good")).await;
+    assert_eq!(&*compact.next().await.body, b"good");
+}
+
+#[tokio::test]
 async fn a_route_with_a_wrong_command_is_refused_by_its_field() {
     let (_backend, cluster) = blobs().await;
     let grpc = json!({"service": "blob.v1.Blobs", "method": "Echo"});

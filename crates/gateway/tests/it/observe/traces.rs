@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use gateway::Config;
 use mcp_chassis::{TelemetrySettings, telemetry};
-use mcp_proto::scheduler::v1::{GetTaskRequest, task_service_client::TaskServiceClient};
+use mcp_proto::{
+    frame::{Command, Metadata},
+    scheduler::v1::{GetTaskRequest, task_service_client::TaskServiceClient},
+};
 use testkit::{
     eventually,
     otlp::{OtlpReceiver, ReceivedSpan},
@@ -14,6 +17,7 @@ use tonic::Request;
 use super::{trace_of, traceparent};
 use crate::{
     backend::Backend,
+    frames::Client,
     support::{Cluster, LIMIT},
 };
 
@@ -51,9 +55,12 @@ async fn a_recorded_request_has_the_spans_of_the_conventions() {
     };
     let telemetry = telemetry::init(&identity, &settings).unwrap();
     let backend = Backend::start("one").await;
-    let cluster = Cluster::configured(Config { telemetry: settings, ..Config::default() }, &[&backend]).await;
+    let mut config = Config { telemetry: settings, ..Config::default() };
+    config.gateway.frames.standard_addr = Some("127.0.0.1:0".parse().unwrap());
+    let cluster = Cluster::configured(config, &[&backend]).await;
     json_has_the_span_of_http_and_one_below_it(&receiver, &cluster, &backend.record.address).await;
     grpc_has_the_span_of_its_method_in_its_callers_trace(&receiver, &cluster).await;
+    a_frame_has_the_span_of_its_method_in_its_callers_trace(&receiver, &cluster).await;
     what_nobody_has_is_no_name(&receiver, &cluster).await;
     what_is_not_recorded_has_no_span(&receiver, &cluster).await;
     drop(telemetry);
@@ -110,6 +117,17 @@ async fn grpc_has_the_span_of_its_method_in_its_callers_trace(receiver: &OtlpRec
     // What an instance says of a request is no fault of the server, but one of the call.
     assert!(!found[0].attributes.contains_key("error.type"), "{:#?}", found[0]);
     has(&found[1], &[("error.type", "NOT_FOUND"), ("rpc.grpc.status_code", "5")]);
+}
+
+async fn a_frame_has_the_span_of_its_method_in_its_callers_trace(receiver: &OtlpReceiver, cluster: &Cluster) {
+    let mut client = Client::connect(cluster).await;
+    let metadata = Metadata::new().with("traceparent", traceparent(0xf4a3, true));
+    client.ask(Command::TASK_GET, &serde_json::json!({"taskId": "7"}), &metadata).await;
+    client.next().await;
+    let found = spans(receiver, &format!("{:032x}", 0xf4a3), 2).await;
+    assert_eq!((found[0].name.as_str(), found[0].parent_span_id.as_str()), (GET_TASK, "00f067aa0ba902b7"));
+    has(&found[0], &[("rpc.method", GET_TASK), ("rpc.response.status_code", "OK"), ("client.address", "127.0.0.1")]);
+    assert_eq!((found[1].name.as_str(), &found[1].parent_span_id), (GET_TASK, &found[0].span_id));
 }
 
 async fn what_nobody_has_is_no_name(receiver: &OtlpReceiver, cluster: &Cluster) {
