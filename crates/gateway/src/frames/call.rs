@@ -17,7 +17,7 @@ use tonic::Status;
 use super::{
     ask::{self, Asked, Rpc},
     commands::Aim,
-    desk::Desk,
+    desk::{Desk, Part},
 };
 use crate::{body::recorded::Recorded, core::Core, ending, pipeline, transcode::frames::Frames};
 
@@ -42,7 +42,7 @@ pub(crate) async fn run(core: Rc<Core>, desk: Rc<Desk>, mut asked: Asked) {
         Aim::Method(path) => method(&core, &desk, &mut asked, path).await,
     };
     if let Err(error) = made {
-        desk.refuse(&asked.frame, &error);
+        desk.fail(&asked.frame, &error).await;
     }
 }
 
@@ -56,14 +56,14 @@ async fn health(core: &Core, desk: &Desk, asked: &Asked) -> Result<(), Error> {
         (BodyCodec::Json, false) => Bytes::from_static(br#"{"status":"NOT_SERVING"}"#),
         (BodyCodec::Raw, is_ready) => Bytes::copy_from_slice(&[u8::from(is_ready)]),
     };
-    desk.answer(&asked.frame, body, false).await;
+    desk.answer(&asked.frame, body, Part::ONLY).await;
     Ok(())
 }
 
 async fn method(core: &Rc<Core>, desk: &Desk, asked: &mut Asked, path: Cow<'static, str>) -> Result<(), Error> {
     let request = asked.request(core, path).await?;
     let response = pipeline::answer(Rc::clone(core), request, Rc::clone(desk.caller())).await;
-    let mut answers = Answers { desk, asked, held: None, has_more: asked.is_stream };
+    let mut answers = Answers { desk, asked, held: None, has_more: asked.is_stream, sent: 0 };
     let bytes_max = core.shared.settings.json.answer_bytes_max;
     relay(response, bytes_max, async |message| answers.take(message).await).await?;
     answers.finish().await
@@ -74,7 +74,7 @@ async fn publish(core: &Rc<Core>, desk: &Desk, asked: &mut Asked) -> Result<(), 
     let response = pipeline::answer(Rc::clone(core), request, Rc::clone(desk.caller())).await;
     relay(response, core.shared.settings.json.answer_bytes_max, async |_| Ok(())).await?;
     let body = if asked.frame.codec == BodyCodec::Json { Bytes::from_static(b"{}") } else { Bytes::new() };
-    desk.answer(&asked.frame, body, false).await;
+    desk.answer(&asked.frame, body, Part::ONLY).await;
     Ok(())
 }
 
@@ -85,6 +85,7 @@ struct Answers<'a> {
     asked: &'a Asked,
     held: Option<Bytes>,
     has_more: bool,
+    sent: u64,
 }
 
 impl Answers<'_> {
@@ -105,20 +106,21 @@ impl Answers<'_> {
         match self.held.take() {
             Some(only) => self.send(only, false).await,
             None if self.has_more => {
-                self.desk.answer(&self.asked.frame, Bytes::new(), false).await;
+                self.desk.answer(&self.asked.frame, Bytes::new(), Part::last(self.sent + 1)).await;
                 Ok(())
             }
             None => Err(Error::new(Code::Internal, "the instance ended the call without an answer")),
         }
     }
 
-    async fn send(&self, message: Bytes, has_more: bool) -> Result<(), Error> {
+    async fn send(&mut self, message: Bytes, has_more: bool) -> Result<(), Error> {
         let codec = self.asked.frame.codec;
         let body = match &self.asked.rpc {
             Some(rpc) => rpc.answer(codec, message).await?,
             None => message,
         };
-        self.desk.answer(&self.asked.frame, body, has_more).await;
+        self.sent += 1;
+        self.desk.answer(&self.asked.frame, body, Part { number: self.sent, has_more }).await;
         Ok(())
     }
 }
@@ -178,7 +180,7 @@ async fn watch_workflow(core: &Rc<Core>, desk: &Desk, asked: &mut Asked) -> Resu
     let id = workflow_id(core, &asked.frame).await?;
     let until = asked.timeout().map(|timeout| Instant::now() + timeout);
     let rpc = ask::rpc(core, WAIT_WORKFLOW);
-    let mut last = None;
+    let (mut last, mut sent) = (None, 0);
     loop {
         let timeout = if last.is_none() { prost_types::Duration::default() } else { WORKFLOW_STEP };
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
@@ -186,11 +188,11 @@ async fn watch_workflow(core: &Rc<Core>, desk: &Desk, asked: &mut Asked) -> Resu
         let is_final = is_final(workflow.state());
         let looks = (workflow.state, workflow.steps_ended, state_of_steps(&workflow));
         if last.as_ref() != Some(&looks) {
-            last = Some(looks);
-            send_workflow(desk, asked, rpc.as_ref(), workflow).await?;
+            (last, sent) = (Some(looks), sent + 1);
+            send_workflow(desk, asked, rpc.as_ref(), (workflow, sent)).await?;
         }
         if is_final {
-            desk.answer(&asked.frame, Bytes::new(), false).await;
+            desk.answer(&asked.frame, Bytes::new(), Part::last(sent + 1)).await;
             return Ok(());
         }
         if until.is_some_and(|until| until <= Instant::now()) {
@@ -248,12 +250,17 @@ fn state_of_steps(workflow: &Workflow) -> Vec<i32> {
     workflow.steps.iter().map(|step| step.state).collect()
 }
 
-async fn send_workflow(desk: &Desk, asked: &Asked, rpc: Option<&Rpc>, workflow: Workflow) -> Result<(), Error> {
+async fn send_workflow(
+    desk: &Desk,
+    asked: &Asked,
+    rpc: Option<&Rpc>,
+    (workflow, number): (Workflow, u64),
+) -> Result<(), Error> {
     let message = WaitWorkflowResponse { workflow: Some(workflow) }.encode_to_vec().into();
     let body = match (asked.frame.codec, rpc) {
         (BodyCodec::Json, Some(rpc)) => rpc.answer(BodyCodec::Json, message).await?,
         _ => message,
     };
-    desk.answer(&asked.frame, body, true).await;
+    desk.answer(&asked.frame, body, Part { number, has_more: true }).await;
     Ok(())
 }

@@ -22,16 +22,14 @@ use mcp_proto::{
     Code, Error,
     frame::{Broken, Decoded, Frame, FrameCodec, Profile, Side},
 };
-use tokio::{
-    sync::mpsc,
-    time::{Instant, Sleep, sleep_until, timeout},
-};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_util::{codec::Decoder, sync::CancellationToken};
 
 use super::{
     ask, call,
     desk::Desk,
     hello,
+    legacies::{Come, Legacies, Legacy},
     session::{Order, Session},
     sessions::{Claim, Inheritance, Place},
     topics::hub::{Mailbox, Subscribed},
@@ -93,8 +91,8 @@ pub(super) struct Talk {
     pub(super) desk: Rc<Desk>,
     calls: FuturesUnordered<Calling>,
     pub(super) place: Option<Place>,
-    /// Answers of the session that this one goes on with.
-    pub(super) inherited: Option<mpsc::Receiver<Frame>>,
+    /// Calls of the session that this one goes on with.
+    inherited: Legacies,
     /// Which of the sources is the next to fill the room that there is.
     first: usize,
     /// When something was written last, or began to wait for it.
@@ -128,7 +126,7 @@ pub(crate) async fn serve(core: Rc<Core>, begun: Begun, profile: Profile, drain:
         desk,
         calls,
         place: None,
-        inherited: None,
+        inherited: Legacies::default(),
         first: 0,
         wrote: now,
         is_flushed: true,
@@ -152,7 +150,7 @@ pub(crate) async fn serve(core: Rc<Core>, begun: Begun, profile: Profile, drain:
     match end {
         End::Done => {}
         End::Lost => talk.wait(&drain).await,
-        End::Claimed(claim) => talk.hand_over(claim, &drain).await,
+        End::Claimed(claim) => talk.hand_over(claim).await,
     }
 }
 
@@ -212,7 +210,9 @@ impl Talk {
 
     /// True when all is done and told.
     fn is_done(&self) -> bool {
-        self.is_flushed && self.desk.out.borrow().is_empty() && self.desk.session.borrow().is_done()
+        let session = self.desk.session.borrow();
+        let has_ended = session.is_closing() || (session.is_done() && self.inherited.is_empty());
+        self.is_flushed && self.desk.out.borrow().is_empty() && has_ended
     }
 
     /// Goes on with all that goes on without a new frame.
@@ -284,15 +284,33 @@ impl Talk {
 
     /// Passes on answers of the session that this one goes on with.
     fn poll_inherited(&mut self, cx: &mut Context<'_>) {
-        while let Some(inherited) = &mut self.inherited
-            && self.desk.has_room()
-            && let Poll::Ready(frame) = inherited.poll_recv(cx)
+        while self.desk.has_room()
+            && let Poll::Ready(come) = self.inherited.poll(cx)
         {
-            match frame {
-                Some(frame) => self.desk.send(frame),
-                None => self.inherited = None,
-            }
+            let over = match come {
+                Come::Answer(frame, ends) => {
+                    self.desk.send(frame);
+                    usize::from(ends)
+                }
+                Come::Over(streams) => streams,
+            };
+            (0..over).for_each(|_| self.desk.session.borrow_mut().ended(true));
         }
+    }
+
+    /// Takes over the calls of the session that this one goes on with.
+    pub(super) fn inherit(&mut self, legacies: Vec<Legacy>) {
+        let streams = self.inherited.add(legacies);
+        self.desk.session.borrow_mut().inherit(streams);
+    }
+
+    /// Ends a streaming call that was inherited; `false` when there is none of this number.
+    pub(super) fn end_inherited(&mut self, number: u32) -> bool {
+        let has_ended = self.inherited.end(number);
+        if has_ended {
+            self.desk.session.borrow_mut().ended(true);
+        }
+        has_ended
     }
 
     /// Goes on with the calls; true when one has ended.
@@ -444,21 +462,31 @@ impl Talk {
             Poll::Pending
         });
         if let Some(claim) = claim.await {
-            self.hand_over(claim, drain).await;
+            self.hand_over(claim).await;
         }
     }
 
     /// Leaves what there is to the connection that the client came back with, and goes on with its calls.
-    async fn hand_over(mut self, claim: Claim, drain: &CancellationToken) {
-        let (kept, rest) = self.desk.hand_over();
+    async fn hand_over(mut self, claim: Claim) {
+        let (kept, legacy, mut ends) = self.desk.hand_over();
+        let mut legacies = self.inherited.take();
+        if !self.calls.is_empty() {
+            legacies.push(legacy);
+        }
         let subscriptions = std::mem::take(&mut self.left);
-        if claim.send(Inheritance { kept, rest, subscriptions }).is_err() {
+        if claim.send(Inheritance { kept, legacies, subscriptions }).is_err() {
             return;
         }
-        let mut draining = pin!(drain.cancelled());
         poll_fn(|cx| {
+            while let Poll::Ready(end) = ends.poll_recv(cx) {
+                match end {
+                    Some(number) => self.desk.end_stream(number),
+                    // Nobody takes what comes yet.
+                    None => return Poll::Ready(()),
+                };
+            }
             self.poll_calls(cx);
-            if self.calls.is_empty() || self.desk.is_abandoned() { Poll::Ready(()) } else { draining.as_mut().poll(cx) }
+            if self.calls.is_empty() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }

@@ -1,9 +1,6 @@
 //! What the parts of one session share: its rules, and what is to be sent. It stays on its thread.
 
-use std::{
-    cell::{Cell, RefCell},
-    rc::Rc,
-};
+use std::{cell::RefCell, rc::Rc};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::AbortHandle;
@@ -19,21 +16,53 @@ use tokio::{
 use tokio_util::codec::Encoder;
 
 use super::{
+    legacies::Legacy,
     out::Out,
-    session::{Order, Session},
+    session::{Order, Session, kept},
     settings::FrameSettings,
 };
 use crate::caller::Caller;
+
+/// Which answer of its call one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// Counted from 1.
+    pub(crate) number: u64,
+    /// Others follow.
+    pub(crate) has_more: bool,
+}
+
+impl Part {
+    /// The one answer of a call.
+    pub(crate) const ONLY: Self = Self::last(1);
+
+    /// The last one.
+    pub(crate) const fn last(number: u64) -> Self {
+        Self { number, has_more: false }
+    }
+
+    /// Its number, if it is one of many: a client that comes back must know which of them it has seen.
+    const fn of_stream(self) -> Option<u64> {
+        if self.number > 1 || self.has_more { Some(self.number) } else { None }
+    }
+}
 
 /// Where answers go.
 #[derive(Debug)]
 enum Way {
     /// Out.
     Wire,
-    /// Nowhere: the connection is gone, and its client may come back for what is kept.
-    Nowhere,
+    /// Nowhere: the connection is gone, and its client may come back for what is kept. This is how much came since.
+    Nowhere(Away),
     /// To the connection that its client came back with.
     Heir(mpsc::Sender<Frame>),
+}
+
+/// Answers that came while nobody was connected.
+#[derive(Debug, Clone, Copy, Default)]
+struct Away {
+    frames: usize,
+    bytes: usize,
 }
 
 /// One session's.
@@ -53,8 +82,6 @@ pub(crate) struct Desk {
     caller: Rc<Caller>,
     authorization: RefCell<Option<HeaderValue>>,
     streams: RefCell<Vec<(u32, AbortHandle)>>,
-    /// Answers that were dropped because nobody could take them.
-    lost: Cell<u64>,
 }
 
 impl Desk {
@@ -72,7 +99,6 @@ impl Desk {
             caller,
             authorization: RefCell::default(),
             streams: RefCell::default(),
-            lost: Cell::new(0),
         }
     }
 
@@ -100,23 +126,39 @@ impl Desk {
     ///
     /// # Cancellation
     /// Nothing was sent.
-    pub(crate) async fn answer(&self, asked: &Frame, body: Bytes, has_more: bool) {
+    pub(crate) async fn answer(&self, asked: &Frame, body: Bytes, part: Part) {
         if !self.session.borrow().wants_answer(asked) {
             return;
         }
         let mut frame = Frame::reply_to(asked, Kind::Response, body);
-        if has_more {
+        if part.has_more {
             frame.flags = frame.flags.with(Flags::MORE);
         }
+        self.deliver(frame, part).await;
+    }
+
+    /// Ends a call with an error, as its last answer.
+    ///
+    /// # Cancellation
+    /// Nothing was sent.
+    pub(crate) async fn fail(&self, asked: &Frame, error: &Error) {
+        tracing::debug!(command = %asked.command, %error, "a call failed");
+        let order = self.session.borrow().refuse(asked, error);
+        if let Some(Order::Send(frame)) = order {
+            self.deliver(frame, Part::ONLY).await;
+        }
+    }
+
+    async fn deliver(&self, frame: Frame, part: Part) {
         let _turn = self.turn().await;
         let heir = match &*self.way.borrow() {
             Way::Heir(heir) => Some(heir.clone()),
-            Way::Wire | Way::Nowhere => None,
+            Way::Wire | Way::Nowhere(_) => None,
         };
         match heir {
             // A client that left again needs no answer.
-            Some(heir) => drop(heir.send(frame).await),
-            None => self.send(frame),
+            Some(heir) => drop(heir.send(kept::numbered(frame, part.of_stream())).await),
+            None => self.put(frame, part),
         }
     }
 
@@ -134,9 +176,17 @@ impl Desk {
     }
 
     /// True when an answer, or an event, may be added to what waits to be written. That is so for half of what may wait: the
-    /// rest is for what is sent at once, so that answers never keep the session from being read.
+    /// rest is for what is sent at once, so that answers never keep the session from being read. While nobody is connected,
+    /// half of what is kept may be new: the rest is what the client may have missed before.
     pub(crate) fn has_room(&self) -> bool {
-        !matches!(*self.way.borrow(), Way::Wire) || self.out.borrow().len() < self.settings.write_bytes_max.div_ceil(2)
+        let settings = &self.settings;
+        match *self.way.borrow() {
+            Way::Wire => self.out.borrow().len() < settings.write_bytes_max.div_ceil(2),
+            Way::Nowhere(Away { frames, bytes }) => {
+                frames < settings.resume_frames_max.div_ceil(2) && bytes < settings.resume_bytes_max.div_ceil(2)
+            }
+            Way::Heir(_) => true,
+        }
     }
 
     /// Tells why a frame is not served.
@@ -150,15 +200,19 @@ impl Desk {
 
     /// Sends a frame at once.
     pub(crate) fn send(&self, frame: Frame) {
-        self.session.borrow_mut().keep(&frame, Instant::now());
-        match &*self.way.borrow() {
+        self.put(frame, Part::ONLY);
+    }
+
+    fn put(&self, frame: Frame, part: Part) {
+        self.session.borrow_mut().keep(&frame, part.of_stream(), Instant::now());
+        match &mut *self.way.borrow_mut() {
             Way::Wire => self.write(&frame),
-            Way::Nowhere => {}
-            Way::Heir(heir) => {
-                if heir.try_send(frame).is_err() {
-                    self.lost.set(self.lost.get() + 1);
-                }
+            Way::Nowhere(away) => {
+                away.frames += 1;
+                away.bytes += frame.body.len();
             }
+            // Answers come by `deliver`; nothing else is said by a session without a connection.
+            Way::Heir(_) => {}
         }
     }
 
@@ -187,26 +241,21 @@ impl Desk {
 
     /// The connection is gone.
     pub(crate) fn cut_off(&self) {
-        self.way.replace(Way::Nowhere);
+        self.way.replace(Way::Nowhere(Away::default()));
         self.out.borrow_mut().clear();
         self.room.notify_waiters();
     }
 
-    /// Its client came back by another connection: what comes yet goes there.
-    pub(crate) fn hand_over(&self) -> (Vec<Frame>, mpsc::Receiver<Frame>) {
-        let (heir, rest) = mpsc::channel(self.settings.resume_frames_max.max(1));
+    /// Its client came back by another connection: what comes yet goes there. Also gives the numbers of streaming calls that
+    /// are to end, as they come; their end is that nobody takes answers any more.
+    pub(crate) fn hand_over(&self) -> (Vec<Frame>, Legacy, mpsc::Receiver<u32>) {
+        let streams: Vec<u32> = self.streams.borrow().iter().map(|(sequence, _)| *sequence).collect();
+        let (heir, answers) = mpsc::channel(self.settings.resume_frames_max.max(1));
+        let (ends, ended) = mpsc::channel(streams.len().max(1));
         let kept = self.session.borrow_mut().take_kept(Instant::now());
         self.cut_off();
         self.way.replace(Way::Heir(heir));
-        (kept, rest)
-    }
-
-    /// True when nobody takes what comes yet.
-    pub(crate) fn is_abandoned(&self) -> bool {
-        match &*self.way.borrow() {
-            Way::Wire | Way::Nowhere => false,
-            Way::Heir(heir) => heir.is_closed(),
-        }
+        (kept, Legacy::new(answers, ends, streams), ended)
     }
 
     /// A streaming call or a subscription that can be ended by its sequence number.
@@ -273,7 +322,8 @@ mod tests {
             self.calls.push(Box::pin(async move {
                 let asked = Frame::request(Command::CALL, sequence, "");
                 for left in (0..answers).rev() {
-                    desk.answer(&asked, vec![0; 100].into(), left > 0).await;
+                    let part = Part { number: 1, has_more: left > 0 };
+                    desk.answer(&asked, vec![0; 100].into(), part).await;
                 }
                 sequence
             }));

@@ -44,13 +44,13 @@ pub(super) async fn identify(
 pub(super) async fn greet(talk: &mut Talk, greeting: Greeting) {
     match settle(talk, &greeting).await {
         Ok(inheritance) => {
-            let Some(Inheritance { kept, rest, subscriptions }) = inheritance else {
+            let Some(Inheritance { kept, legacies, subscriptions }) = inheritance else {
                 return;
             };
             for frame in kept {
                 talk.desk.send(frame);
             }
-            talk.inherited = Some(rest);
+            talk.inherit(legacies);
             for frame in subscriptions {
                 // A right that is gone since, or a wrong credential: its client finds out when it subscribes again.
                 talk.try_subscribe(&frame).await.unwrap_or_default();

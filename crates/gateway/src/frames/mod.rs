@@ -2,7 +2,7 @@
 //!
 //! [`session`] is the rules of one session, without I/O; [`connection`] carries out what they ask for over a [`wire`].
 //! [`commands`] says which method a command is for, [`ask`] makes its request, [`call`] sends its answers. [`sessions`]
-//! knows those that can be resumed, whatever thread they are on. [`topics`] brings events to those that
+//! knows those that can be resumed, whatever thread they are on, and [`legacies`] what they leave. [`topics`] brings events to those that
 //! subscribed. `docs/protocol/frame.md` has the bytes.
 
 mod ask;
@@ -11,6 +11,7 @@ mod commands;
 mod connection;
 mod desk;
 mod hello;
+mod legacies;
 pub(crate) mod listen;
 mod metrics;
 mod out;

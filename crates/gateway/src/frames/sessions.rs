@@ -10,7 +10,9 @@ use std::{
 
 use http::HeaderValue;
 use mcp_proto::{Code, Error, frame::Frame};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
+
+use super::legacies::Legacy;
 
 /// Random bytes of a session's id: whoever knows it may resume the session.
 const ID_BYTES: usize = 16;
@@ -23,8 +25,8 @@ const WAITING_MAX: usize = 10_000;
 pub(crate) struct Inheritance {
     /// Answers that its client may have missed.
     pub(crate) kept: Vec<Frame>,
-    /// Answers of calls that go on.
-    pub(crate) rest: mpsc::Receiver<Frame>,
+    /// Calls that go on: its own, and those that it had inherited itself.
+    pub(crate) legacies: Vec<Legacy>,
     /// Its subscriptions as they were asked for.
     pub(crate) subscriptions: Vec<Frame>,
 }

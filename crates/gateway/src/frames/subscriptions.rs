@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use super::{
     ask,
     connection::Talk,
+    desk::Part,
     hello,
     topics::{
         hub::{Mail, Mailbox, Subscribed, Wanted},
@@ -35,7 +36,9 @@ impl Talk {
             Some(topic) => self.unsubscribe(|subscribed| subscribed.topic() == topic),
             None => {
                 let number = asked.sequence;
-                self.unsubscribe(|subscribed| subscribed.sequence() == number) || self.desk.end_stream(number)
+                self.unsubscribe(|subscribed| subscribed.sequence() == number)
+                    || self.desk.end_stream(number)
+                    || self.end_inherited(number)
             }
         };
         if has_ended {
@@ -58,9 +61,9 @@ impl Talk {
             Some(holds) => self.begin_answer(async move {
                 // Whoever waits for too long hears of what happens later.
                 timeout(HOLDS_MAX, holds).await.unwrap_or_default();
-                desk.answer(&frame, Bytes::new(), false).await;
+                desk.answer(&frame, Bytes::new(), Part::ONLY).await;
             }),
-            None => self.begin_answer(async move { desk.answer(&frame, Bytes::new(), false).await }),
+            None => self.begin_answer(async move { desk.answer(&frame, Bytes::new(), Part::ONLY).await }),
         }
     }
 

@@ -78,6 +78,8 @@ pub(super) struct Driver {
     connecting: FuturesUnordered<Connecting>,
     pending: Pending<Asked>,
     topics: Topics,
+    /// Subscriptions and streams that ended while there was no connection.
+    unended: Vec<u32>,
     refusal: Option<Error>,
     links_made: u64,
 }
@@ -99,6 +101,7 @@ impl Driver {
             connecting: FuturesUnordered::new(),
             pending: Pending::new(conduct.in_flight_max),
             topics: Topics::default(),
+            unended: Vec::new(),
             refusal: None,
             links_made: 0,
             plan: Arc::new(plan),
@@ -251,6 +254,7 @@ impl Driver {
         self.refusal = None;
         self.links[lane] = Some(link);
         self.settle(lane, id, opened.is_resumed);
+        self.end_what_was_left(lane, opened.is_resumed);
         if opened.is_active && !opened.is_resumed {
             self.subscribe_again();
         }

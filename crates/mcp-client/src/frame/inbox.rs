@@ -26,38 +26,73 @@ pub(super) struct Inbox<T> {
     overflow: Overflow,
 }
 
+/// What became of an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pushed {
+    /// It waits for the reader, or is nobody's.
+    Taken,
+    /// It was there before.
+    Seen,
+    /// There is no room for it.
+    Full,
+    /// It is not the next one: others before it were missed.
+    Gap,
+}
+
 #[derive(Debug)]
 struct State<T> {
     items: VecDeque<T>,
+    /// Items that came until now.
+    count: u64,
     end: Option<Result<(), Error>>,
     dropped: u64,
     is_abandoned: bool,
 }
 
+impl<T> State<T> {
+    /// What is wrong with this being the next item.
+    fn place(&self, number: Option<u64>) -> Option<Pushed> {
+        match number {
+            Some(number) if number <= self.count => Some(Pushed::Seen),
+            Some(number) if number > self.count + 1 => Some(Pushed::Gap),
+            Some(_) | None => None,
+        }
+    }
+}
+
 impl<T> Inbox<T> {
     /// An empty queue of at most `max` items.
     pub(super) fn new(max: usize, overflow: Overflow) -> Arc<Self> {
-        let state = State { items: VecDeque::new(), end: None, dropped: 0, is_abandoned: false };
+        let state = State { items: VecDeque::new(), count: 0, end: None, dropped: 0, is_abandoned: false };
         Arc::new(Self { state: Mutex::new(state), changed: Notify::new(), max: max.max(1), overflow })
     }
 
-    /// Adds an item; `false` when there is no room and the queue refuses.
-    pub(super) fn push(&self, item: T) -> bool {
+    /// Adds an item. `number`: which one it is, counted from 1, where that is known.
+    pub(super) fn push(&self, item: T, number: Option<u64>) -> Pushed {
         let mut state = self.lock();
         if state.end.is_some() || state.is_abandoned {
-            return true;
+            return Pushed::Taken;
+        }
+        if let Some(known) = state.place(number) {
+            return known;
         }
         if state.items.len() >= self.max {
             if self.overflow == Overflow::Refuse {
-                return false;
+                return Pushed::Full;
             }
             state.items.pop_front();
             state.dropped += 1;
         }
         state.items.push_back(item);
+        state.count += 1;
         drop(state);
         self.changed.notify_one();
-        true
+        Pushed::Taken
+    }
+
+    /// True when what has this number comes next, or nobody knows.
+    pub(super) fn is_next(&self, number: Option<u64>) -> bool {
+        self.lock().place(number).is_none()
     }
 
     /// Nothing more comes; the first end counts.
@@ -118,9 +153,9 @@ mod tests {
     #[tokio::test]
     async fn the_oldest_goes_and_is_counted() {
         let inbox = Inbox::new(2, Overflow::DropOldest);
-        assert!((1..=5).all(|item| inbox.push(item)));
+        assert!((1..=5).all(|item| inbox.push(item, None) == Pushed::Taken));
         inbox.end(Ok(()));
-        assert!(inbox.push(6), "what comes after the end is nobody's");
+        assert_eq!(inbox.push(6, None), Pushed::Taken, "what comes after the end is nobody's");
         assert_eq!((inbox.next().await.unwrap(), inbox.next().await.unwrap()), (Some(4), Some(5)));
         assert_eq!((inbox.next().await.unwrap(), inbox.dropped()), (None, 3));
     }
@@ -128,11 +163,26 @@ mod tests {
     #[tokio::test]
     async fn an_error_comes_after_what_was_there_and_once() {
         let inbox = Inbox::new(1, Overflow::Refuse);
-        assert!(inbox.push(1) && !inbox.push(2));
+        assert_eq!([inbox.push(1, None), inbox.push(2, None)], [Pushed::Taken, Pushed::Full]);
         inbox.end(Err(Error::new(Code::Overloaded, "full")));
         inbox.end(Ok(()));
         assert_eq!(inbox.next().await.unwrap(), Some(1));
         assert_eq!(inbox.next().await.unwrap_err().code(), Code::Overloaded);
         assert_eq!(inbox.next().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn what_was_there_before_is_not_there_twice_and_a_gap_is_seen() {
+        let inbox = Inbox::new(10, Overflow::Refuse);
+        assert_eq!([inbox.push('a', None), inbox.push('b', None)], [Pushed::Taken; 2]);
+        assert_eq!([inbox.push('a', Some(1)), inbox.push('b', Some(2))], [Pushed::Seen; 2]);
+        assert_eq!([inbox.push('c', Some(3)), inbox.push('e', Some(5))], [Pushed::Taken, Pushed::Gap]);
+        assert_eq!([3, 4, 5].map(|number| inbox.is_next(Some(number))), [false, true, false]);
+        inbox.end(Ok(()));
+        let mut items = Vec::new();
+        while let Some(item) = inbox.next().await.unwrap() {
+            items.push(item);
+        }
+        assert_eq!(items, ['a', 'b', 'c']);
     }
 }

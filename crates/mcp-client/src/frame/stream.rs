@@ -35,7 +35,7 @@ impl FrameStream {
     ///
     /// # Errors
     /// The server's; `OVERLOADED` when more answers waited here than may; `OUTCOME_UNKNOWN` when the connection broke and
-    /// the server did not go on with the session; `DEADLINE_EXCEEDED`. The stream has ended then.
+    /// the server did not go on with the session, or has not kept all that was missed; `DEADLINE_EXCEEDED`. The stream has ended then.
     ///
     /// # Cancellation
     /// No answer is lost.

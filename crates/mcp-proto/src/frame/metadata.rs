@@ -38,6 +38,8 @@ impl<'a> Metadata<'a> {
     pub const METHOD: &'static str = "method";
     /// The topic of an event or of a message to publish.
     pub const TOPIC: &'static str = "topic";
+    /// Which answer of its stream one is, counted from 1: where a client that came back may have seen it.
+    pub const ANSWER: &'static str = "answer";
 
     /// No pairs.
     pub const fn new() -> Self {

@@ -73,7 +73,7 @@ pub(crate) fn drive(data: &[u8]) {
             6 => {
                 let body = vec![0; usize::from(*argument) * 3];
                 let frame = Frame { kind: Kind::Response, body: body.into(), ..Frame::new(Kind::Response, 1) };
-                session.keep(&frame, seen.now);
+                session.keep(&frame, Some(u64::from(*argument)), seen.now);
                 assert!(budget.used() <= settings.resume_thread_bytes_max);
                 assert!(seen.is_greeted || budget.used() == 0);
             }

@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, collections::VecDeque, rc::Rc, time::Duration};
 
-use mcp_proto::frame::Frame;
+use mcp_proto::frame::{Frame, Metadata};
 use tokio::time::Instant;
 
 use crate::frames::settings::FrameSettings;
@@ -22,10 +22,13 @@ impl Budget {
     }
 }
 
+/// An answer, and its number if it is one of a stream.
+type Answer = (Frame, Option<u64>);
+
 /// The latest answers of a session.
 #[derive(Debug)]
 pub(super) struct Kept {
-    frames: VecDeque<(Instant, Frame)>,
+    frames: VecDeque<(Instant, Answer)>,
     bytes: usize,
     budget: Budget,
 }
@@ -38,9 +41,9 @@ impl Kept {
 
     /// Keeps an answer, and as many of those before it as the limits allow. One that is too large leaves nothing: what
     /// came before it alone would be of no use.
-    pub(super) fn push(&mut self, frame: Frame, now: Instant, limits: &FrameSettings) {
-        let len = size(&frame);
-        self.frames.push_back((now, frame));
+    pub(super) fn push(&mut self, answer: Answer, now: Instant, limits: &FrameSettings) {
+        let len = size(&answer.0);
+        self.frames.push_back((now, answer));
         self.count(len);
         let too_many = |kept: &Self| {
             kept.frames.len() > limits.resume_frames_max
@@ -64,16 +67,17 @@ impl Kept {
         }
     }
 
-    /// Everything that is young enough, the oldest first.
+    /// Everything that is young enough, the oldest first. Answers of streams say which they are.
     pub(super) fn take(&mut self, now: Instant, window: Duration) -> Vec<Frame> {
         self.expire(now, window);
-        let frames = std::mem::take(&mut self.frames).into_iter().map(|(_, frame)| frame).collect();
+        let frames = std::mem::take(&mut self.frames).into_iter();
+        let frames = frames.map(|(_, (frame, number))| numbered(frame, number)).collect();
         self.uncount(self.bytes);
         frames
     }
 
     fn pop(&mut self) {
-        if let Some((_, frame)) = self.frames.pop_front() {
+        if let Some((_, (frame, _))) = self.frames.pop_front() {
             self.uncount(size(&frame));
         }
     }
@@ -92,6 +96,14 @@ impl Kept {
 impl Drop for Kept {
     fn drop(&mut self) {
         self.uncount(self.bytes);
+    }
+}
+
+/// An answer that its client may know already says which one of its stream it is.
+pub(crate) fn numbered(frame: Frame, number: Option<u64>) -> Frame {
+    match number {
+        Some(number) => frame.with_metadata(&Metadata::new().with(Metadata::ANSWER, number.to_string())),
+        None => frame,
     }
 }
 

@@ -8,7 +8,7 @@
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod drive;
-mod kept;
+pub(super) mod kept;
 #[cfg(test)]
 mod tests;
 
@@ -274,6 +274,11 @@ impl Session {
         Ok(())
     }
 
+    /// It goes on with so many streaming calls of the session that it resumes.
+    pub(crate) fn inherit(&mut self, streams: usize) {
+        self.streams += streams;
+    }
+
     /// A call has ended.
     pub(crate) fn ended(&mut self, is_stream: bool) {
         let count = if is_stream { &mut self.streams } else { &mut self.calls };
@@ -294,13 +299,13 @@ impl Session {
         self.has_notices().then_some(Order::Send(frame))
     }
 
-    /// Keeps an answer for a client that comes back without having read it.
-    pub(crate) fn keep(&mut self, frame: &Frame, now: Instant) {
+    /// Keeps an answer for a client that comes back without having read it. `number`: which one of its stream it is.
+    pub(crate) fn keep(&mut self, frame: &Frame, number: Option<u64>, now: Instant) {
         if let Some(kept) = &mut self.kept
             && frame.sequence != 0
             && matches!(frame.kind, Kind::Response | Kind::Error)
         {
-            kept.push(frame.clone(), now, &self.settings);
+            kept.push((frame.clone(), number), now, &self.settings);
         }
     }
 

@@ -196,24 +196,24 @@ fn the_latest_answers_are_kept_by_number_by_bytes_and_by_age() {
     let limits = FrameSettings { resume_frames_max: 3, resume_bytes_max: 1_000, ..FrameSettings::default() };
     let (mut session, now) = greeted(limits.clone(), &budget);
     for sequence in 1..=5 {
-        session.keep(&answer(sequence, 10), now);
+        session.keep(&answer(sequence, 10), None, now);
     }
-    session.keep(&answer(0, 10), now);
-    session.keep(&Frame { kind: Kind::Event, ..answer(9, 1) }, now);
+    session.keep(&answer(0, 10), None, now);
+    session.keep(&Frame { kind: Kind::Event, ..answer(9, 1) }, None, now);
     assert_eq!(sequences(session.take_kept(now)), [3, 4, 5]);
     assert_eq!(budget.used(), 0);
     for sequence in 1..=3 {
-        session.keep(&answer(sequence, 400), now);
+        session.keep(&answer(sequence, 400), None, now);
     }
     assert_eq!(sequences(session.take_kept(now)), [2, 3]);
-    session.keep(&answer(1, 400), now);
-    session.keep(&answer(2, 5_000), now);
+    session.keep(&answer(1, 400), None, now);
+    session.keep(&answer(2, 5_000), None, now);
     assert!(session.take_kept(now).is_empty(), "one that is too large leaves nothing");
-    session.keep(&answer(1, 1), now);
-    session.keep(&answer(2, 1), now + limits.resume_window);
+    session.keep(&answer(1, 1), None, now);
+    session.keep(&answer(2, 1), None, now + limits.resume_window);
     session.tick(now + limits.resume_window + Duration::from_millis(1), true);
     assert_eq!(sequences(session.take_kept(now + limits.resume_window)), [2]);
-    session.keep(&answer(1, 1), now);
+    session.keep(&answer(1, 1), None, now);
     drop(session);
     assert_eq!(budget.used(), 0);
 }
@@ -225,8 +225,8 @@ fn all_sessions_of_a_thread_keep_so_much() {
     let (mut one, now) = greeted(limits.clone(), &budget);
     let (mut two, _) = greeted(limits, &budget);
     for sequence in 1..=10 {
-        one.keep(&answer(sequence, 100), now);
-        two.keep(&answer(sequence, 100), now);
+        one.keep(&answer(sequence, 100), None, now);
+        two.keep(&answer(sequence, 100), None, now);
         assert!(budget.used() <= 1_000);
     }
 }
@@ -234,6 +234,6 @@ fn all_sessions_of_a_thread_keep_so_much() {
 #[test]
 fn without_a_greeting_nothing_is_kept() {
     let (mut session, now) = standard();
-    session.keep(&answer(1, 10), now);
+    session.keep(&answer(1, 10), None, now);
     assert!(session.take_kept(now).is_empty());
 }

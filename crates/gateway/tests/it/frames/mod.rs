@@ -4,6 +4,7 @@ mod calls;
 mod client;
 mod errors;
 mod profiles;
+mod resume;
 mod rights;
 mod sessions;
 mod tls;

@@ -8,6 +8,7 @@ use tracing::{debug, info};
 
 use super::{Driver, Place};
 use crate::frame::{
+    inbox::Pushed,
     pending::LinkId,
     request::FrameResponse,
     stream::FrameEvent,
@@ -43,6 +44,10 @@ impl Driver {
     fn answer(&mut self, place: Place, id: LinkId, frame: Frame) {
         let sequence = frame.sequence;
         let Some(asked) = self.pending.get(id, sequence) else {
+            if frame.has_more() && number(&frame).is_some() {
+                // Of a stream whose end was lost with the connection before.
+                return self.unsubscribe(place, sequence);
+            }
             // Answered before, or nobody waited any more.
             return debug!(sequence, kind = %frame.kind, "an answer that nobody awaits");
         };
@@ -51,8 +56,9 @@ impl Driver {
             && frame.has_more()
         {
             let inbox = std::sync::Arc::clone(inbox);
+            let number = number(&frame);
             let taken = FrameResponse::of(frame, self.plan.payload_bytes_max)
-                .and_then(|response| if inbox.push(response) { Ok(()) } else { Err(too_slow()) });
+                .and_then(|response| check(inbox.push(response, number)));
             let Err(error) = taken else { return };
             inbox.end(Err(error));
             self.pending.remove(sequence);
@@ -64,7 +70,7 @@ impl Driver {
     }
 
     fn last_answer(&mut self, place: Place, asked: Asked, frame: Frame) {
-        let sequence = frame.sequence;
+        let (sequence, number) = (frame.sequence, number(&frame));
         let result = match frame.kind {
             Kind::Error => Err(parse_error(&frame)),
             _ => FrameResponse::of(frame, self.plan.payload_bytes_max),
@@ -74,8 +80,12 @@ impl Driver {
             (Waiter::Once(answer), result) => drop(answer.send(result)),
             (Waiter::Stream(inbox), Ok(last)) => {
                 // The end of a stream has no body, unless it is its last answer, too.
-                let fits = last.body.is_empty() || inbox.push(last);
-                inbox.end(if fits { Ok(()) } else { Err(too_slow()) });
+                let end = match last.body.is_empty() {
+                    true if inbox.is_next(number) => Ok(()),
+                    true => Err(missed()),
+                    false => check(inbox.push(last, number)),
+                };
+                inbox.end(end);
             }
             (Waiter::Subscription { pattern, reader }, Ok(_)) => {
                 let (events, made) = reader.unzip();
@@ -113,7 +123,7 @@ impl Driver {
             Ok(FrameResponse { codec, body, .. }) => {
                 for reader in self.topics.readers_of(sequence, &topic) {
                     // A full queue drops its oldest event.
-                    reader.push(FrameEvent { topic: topic.clone(), codec, body: body.clone(), missed });
+                    reader.push(FrameEvent { topic: topic.clone(), codec, body: body.clone(), missed }, None);
                 }
             }
             Err(error) => debug!(%error, topic, "an event that cannot be read"),
@@ -127,6 +137,26 @@ impl Driver {
             link.send(&Frame::new(Kind::Unsubscribe, sequence)).unwrap_or_default();
         }
     }
+}
+
+/// Which answer of its stream a frame is, counted from 1. A server says so when the client may have seen it.
+fn number(frame: &Frame) -> Option<u64> {
+    if frame.metadata.is_empty() {
+        return None;
+    }
+    frame.metadata().ok()?.get(Metadata::ANSWER)?.parse().ok()
+}
+
+fn check(pushed: Pushed) -> Result<(), Error> {
+    match pushed {
+        Pushed::Taken | Pushed::Seen => Ok(()),
+        Pushed::Full => Err(too_slow()),
+        Pushed::Gap => Err(missed()),
+    }
+}
+
+fn missed() -> Error {
+    Error::new(Code::OutcomeUnknown, "the connection broke, and answers of the stream were missed")
 }
 
 fn too_slow() -> Error {

@@ -149,10 +149,23 @@ impl Driver {
             self.pending.remove(sequence);
             ended.push(sequence);
         }
-        if let Some(lane) = self.lanes.active() {
-            for sequence in ended {
-                self.unsubscribe(Place::Lane(lane), sequence);
-            }
+        ended.into_iter().for_each(|sequence| self.end_at_server(sequence));
+    }
+
+    /// Ends a subscription or a stream at the server. Without a connection it is ended by the next one, if that goes on with
+    /// the session.
+    fn end_at_server(&mut self, sequence: u32) {
+        match self.lanes.active() {
+            Some(lane) => self.unsubscribe(Place::Lane(lane), sequence),
+            // No more than were open when the connection broke.
+            None => self.unended.push(sequence),
+        }
+    }
+
+    /// There is a connection again.
+    pub(super) fn end_what_was_left(&mut self, lane: LaneId, is_resumed: bool) {
+        for sequence in std::mem::take(&mut self.unended).into_iter().filter(|_| is_resumed) {
+            self.unsubscribe(Place::Lane(lane), sequence);
         }
     }
 
@@ -179,8 +192,8 @@ impl Driver {
                 Waiter::Subscription { pattern, reader: None } => self.end_subscription(&pattern, late()),
                 waiter => waiter.fail(late()),
             }
-            if is_stream && let Some(lane) = self.lanes.active() {
-                self.unsubscribe(Place::Lane(lane), sequence);
+            if is_stream {
+                self.end_at_server(sequence);
             }
         }
         for lane in 0..self.links.len() {
