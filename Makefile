@@ -50,6 +50,7 @@ down: ## stop that cluster; its data stays
 	scripts/compose.sh down
 
 e2e: ## run a cluster in containers, break it in many ways and check that nothing is lost (root, Debian; see docs/operations.md)
+	$(CARGO) build --release --locked -p gateway -p registry -p scheduler -p worker -p mcp -p log-report
 	scripts/e2e.sh
 
 .PHONY: help demo test nightly fuzz lint bench bench-peers up down e2e

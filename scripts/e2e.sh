@@ -1,13 +1,14 @@
 #!/bin/sh
-# The end-to-end test on a real Docker Engine: images, cluster, faults, telemetry, backup. Needs root on Debian; see
-# scripts/e2e/images.sh for where images come from. `scripts/e2e.sh --keep` leaves the cluster running.
+# The end-to-end test on a real Docker Engine: images, cluster, faults, telemetry, backup; before it the manifests on a real
+# Kubernetes API server. Needs root on Debian; see scripts/e2e/images.sh for where images come from. `scripts/e2e.sh --keep`
+# leaves the cluster running.
 set -eu
 cd "$(dirname "$0")/.."
 
 work=${MCP_E2E_WORK:-$PWD/target/e2e}
 mkdir -p "$work"
 # A name of its own, so that a cluster of `make up` is left alone; but its ports have to be free.
-export COMPOSE_PROJECT_NAME=mcp-e2e MCP_TRACES_DECISION_WAIT=3s MCP_LOKI_COMPRESSION=none MCP_E2E_WORK="$work"
+export COMPOSE_PROJECT_NAME=mcp-e2e MCP_TRACES_DECISION_WAIT=3s MCP_E2E_WORK="$work"
 daemon=
 
 # shellcheck disable=SC2329 # called by the trap

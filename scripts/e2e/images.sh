@@ -1,13 +1,13 @@
 #!/bin/sh
 # Makes the images that docker-compose.yml names where no registry of images can be reached, under the very names that it
-# uses, so that it runs as it is. What can be had is the real program: etcd, Jaeger and the collector built from their Go
-# modules at the pinned versions, PostgreSQL and Prometheus from Debian. Loki and Grafana are not to be had that way: small
-# stand-ins take their place (deploy/e2e/). Images that are there are left alone.
+# uses, so that it runs as it is. What can be had is the real program: etcd, Jaeger, Loki and the collector built from their
+# Go modules at the pinned versions, PostgreSQL and Prometheus from Debian. Grafana is not to be had that way: a small
+# stand-in takes its place (deploy/e2e/). Images that are there are left alone.
 set -eu
 cd "$(dirname "$0")/../.."
 
 work=${MCP_E2E_WORK:-$PWD/target/e2e}
-programs=${MCP_E2E_PROGRAMS:-$PWD/target/release}
+programs=${MCP_E2E_PROGRAMS:-${CARGO_TARGET_DIR:-$PWD/target}/release}
 tools=$work/tools
 mkdir -p "$tools"
 
@@ -45,11 +45,16 @@ base() {
     "$docker" import - debian:bookworm-slim >/dev/null
 }
 
-# Builds etcd, the collector and Jaeger from deploy/e2e's modules; minutes at the first run, cached below target/.
+# Folder of the module $1.
+module() {
+  go mod download -json "$1" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p'
+}
+
+# Builds etcd, the collector, Jaeger and Loki; a quarter of an hour at the first run, cached below target/.
 go_programs() {
-  [ -x "$tools/etcd" ] && [ -x "$tools/etcdctl" ] && [ -x "$tools/otelcol-contrib" ] && [ -x "$tools/jaeger" ] && return
+  [ -x "$tools/etcd" ] && [ -x "$tools/etcdctl" ] && [ -x "$tools/otelcol-contrib" ] && [ -x "$tools/jaeger" ] && [ -x "$tools/loki" ] && return
   command -v go >/dev/null || { echo "e2e: install go (1.25 or later)" >&2; exit 1; }
-  mkdir -p "$work/go/etcd" "$work/go/telemetry/otelcol"
+  mkdir -p "$work/go/etcd" "$work/go/telemetry/otelcol" "$work/go/loki"
   (
     cd "$work/go/etcd"
     [ -e go.mod ] || go mod init etcd-image
@@ -61,13 +66,23 @@ go_programs() {
   (
     cd "$work/go/telemetry"
     # Jaeger's module pins the collector's parts of the same release, checksums included; go install refuses its `replace`.
-    jaeger=$(go mod download -json github.com/jaegertracing/jaeger@v1.76.0 | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
+    jaeger=$(module github.com/jaegertracing/jaeger@v1.76.0)
     sed 's#^module .*#module telemetry-images#' "$jaeger/go.mod" >go.mod
     cat "$jaeger/go.sum" >go.sum
     echo 'package images' >images.go
     go mod edit -require github.com/jaegertracing/jaeger@v1.76.0
     CGO_ENABLED=0 go build -mod=mod -trimpath -ldflags="-s -w" -o "$tools/otelcol-contrib" ./otelcol
     CGO_ENABLED=0 go build -mod=mod -trimpath -ldflags="-s -w" -o "$tools/jaeger" github.com/jaegertracing/jaeger/cmd/all-in-one
+  )
+  (
+    cd "$work/go/loki"
+    # The one part of Loki that its go.mod seeks in a folder of its repository is a module of its own, too.
+    loki=$(module github.com/grafana/loki/v3@v3.5.3)
+    sed -e 's#^module .*#module loki-image#' -e '\#=> ./pkg/push#d' "$loki/go.mod" >go.mod
+    cat "$loki/go.sum" >go.sum
+    echo 'package images' >images.go
+    go mod edit -require github.com/grafana/loki/v3@v3.5.3
+    CGO_ENABLED=0 go build -mod=mod -trimpath -ldflags="-s -w" -o "$tools/loki" github.com/grafana/loki/v3/cmd/loki
   )
 }
 
@@ -119,7 +134,7 @@ prometheus() {
   build prom/prometheus:v3.5.0 "$folder"
 }
 
-# A stand-in answers health checks on the port $2 and keeps what is sent to it in /tmp/received.
+# A stand-in answers health checks on the port $2.
 stand_in() {
   has_image "$1" && return
   folder=$work/context
@@ -158,6 +173,6 @@ go_image otel/opentelemetry-collector-contrib:0.140.1 otelcol-contrib /otelcol-c
 go_image jaegertracing/all-in-one:1.76.0 jaeger /go/bin/all-in-one-linux 'USER 10001\nENTRYPOINT ["/go/bin/all-in-one-linux"]'
 postgres
 prometheus
-stand_in grafana/loki:3.5.8 3100
+go_image grafana/loki:3.5.3 loki /usr/bin/loki 'RUN install --directory --owner 10001 --group 10001 /loki\nUSER 10001\nENTRYPOINT ["/usr/bin/loki"]'
 stand_in grafana/grafana:12.2.1 3000
 [ "${MCP_E2E_KEEP_SERVICES:-}" = 1 ] && has_image mcp/mcp:0.1.0 || services

@@ -3,7 +3,7 @@
 import json
 import pathlib
 
-from cluster import GATEWAY, JAEGER, PROMETHEUS, Failure, compose, containers, docker, eventually, get, http
+from cluster import GATEWAY, JAEGER, PROMETHEUS, Failure, address, compose, containers, docker, eventually, get, http
 from load import all_end_well
 from urllib.parse import quote
 
@@ -40,7 +40,9 @@ def the_trace_is_whole():
     """From the process up to the caller: each span's parent is the one before, with the right services and attributes."""
     task_id, trace_id = submit(["sh", "-c", "echo traced"])
     all_end_well([task_id])
-    expected = [("worker", "process"), ("worker", "task.attempt"), ("scheduler", "mcp.scheduler.v1.TaskService/SubmitTask"), ("gateway", None)]
+    # The gateway has two: of its call to the scheduler, and of the request that it serves.
+    call = "mcp.scheduler.v1.TaskService/SubmitTask"
+    expected = [("worker", "process"), ("worker", "task.attempt"), ("scheduler", call), ("gateway", call), ("gateway", "POST /v1/tasks")]
 
     def chain():
         spans = trace(trace_id)
@@ -51,10 +53,11 @@ def the_trace_is_whole():
         return found if len(found) == len(expected) else None
     found = eventually(f"trace {trace_id} is whole in Jaeger", chain)
     for span, (service, name) in zip(found, expected):
-        if span["service"] != service or name not in (None, span["name"]):
+        if (span["service"], span["name"]) != (service, name):
             raise Failure(f"trace {trace_id}: {span} where {service} {name} was expected")
-    process, attempt = found[0]["tags"], found[1]["tags"]
-    if process["mcp.task.id"] != task_id or attempt["mcp.task.id"] != task_id or attempt["mcp.queue"] != "default" or found[3]["parent"]:
+    process, attempt, request = found[0]["tags"], found[1]["tags"], found[4]["tags"]
+    attributes = [process["mcp.task.id"], attempt["mcp.task.id"], attempt["mcp.queue"], request["http.response.status_code"], request["mcp.route"]]
+    if attributes != [task_id, task_id, "default", 200, "default"] or found[4]["parent"]:
         raise Failure(f"trace {trace_id}: wrong attributes: {found}")
     return trace_id
 
@@ -82,8 +85,13 @@ def logs_have_the_trace(trace_id):
                     found.add(service)
         return found if "gateway" in found else None
     services = eventually("container logs carry the trace id", container_lines)
-    loki = containers("loki")[0]
-    eventually("the log store has lines of the trace", lambda: trace_id in docker("exec", loki, "cat", "/tmp/received"))
+    loki = f"http://{address(containers('loki')[0])}:3100"
+    query = quote(f'{{service_name=~".+"}} | trace_id="{trace_id}"')
+
+    def stored():
+        streams = get(f"{loki}/loki/api/v1/query_range?since=1h&query={query}")["data"]["result"]
+        return services <= {stream["stream"]["service_name"] for stream in streams}
+    eventually(f"Loki has lines of the trace from {services}", stored)
     return services
 
 
