@@ -47,6 +47,7 @@ if ! docker info >/dev/null 2>&1; then
   done
 fi
 scripts/e2e/images.sh
+scripts/e2e/kubernetes.sh
 echo "e2e: starting the cluster and its example job"
 scripts/up.sh --no-build
 python3 scripts/e2e/run.py

@@ -22,7 +22,7 @@ spec:
         {{- end }}
         {{- with .Values.networkPolicy.from }}{{ toYaml . | nindent 8 }}{{ end }}
   {{- else }}
-  ingress: [] # nobody: an empty list of peers would be everybody
+  # No `ingress` is nobody. So is an empty list, but the server drops that, and every apply would be a new generation.
   {{- end }}
   egress:
     {{- if .Values.networkPolicy.toAnywhere }}

@@ -61,9 +61,11 @@ spec:
       ports:
         - {name: {{ .Values.portName }}, containerPort: {{ .Values.port }}, protocol: TCP}
       {{- include "common.probes" . | nindent 6 }}
+      {{- with .Values.drain.preStopSeconds }}
       lifecycle:
         preStop:
-          sleep: {seconds: {{ .Values.drain.preStopSeconds }}}
+          sleep: {seconds: {{ . }}}
+      {{- end }}
       resources: {{- toYaml .Values.resources | nindent 8 }}
       securityContext:
         allowPrivilegeEscalation: false
