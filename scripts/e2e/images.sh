@@ -41,7 +41,7 @@ base() {
   has_image debian:bookworm-slim && return
   command -v debootstrap >/dev/null || apt-get install --yes --quiet --quiet debootstrap
   [ -e "$work/rootfs/etc/debian_version" ] || debootstrap --variant=minbase --include=ca-certificates,wget bookworm "$work/rootfs" >"$work/debootstrap.log"
-  tar -C "$work/rootfs" --exclude=./var/cache --exclude=./usr/share/doc --exclude=./usr/share/man --exclude=./usr/share/locale -c . |
+  tar -C "$work/rootfs" --exclude='*.deb' --exclude='./var/cache/apt/*.bin' --exclude='./var/lib/apt/lists/*_*' --exclude=./usr/share/doc --exclude=./usr/share/man --exclude=./usr/share/locale -c . |
     "$docker" import - debian:bookworm-slim >/dev/null
 }
 
@@ -144,8 +144,38 @@ stand_in() {
   build "$1" "$folder"
 }
 
-# Our own images, by the real Dockerfile: only its stage of compilers is replaced by what is compiled already.
+# The compilers, as the Dockerfile's first stage wants them: this machine's toolchain, linker and certificates.
+compiler() {
+  has_image rust:1.95-bookworm && return
+  folder=$work/context
+  toolchain=$(rustc +1.95.0 --print sysroot)
+  rm -rf "$folder" && mkdir -p "$folder/rustup/toolchains" "$folder/cargo/bin"
+  cp -a "$(readlink -f "$toolchain")" "$folder/rustup/toolchains/1.95.0-x86_64-unknown-linux-gnu"
+  rm -rf "$folder"/rustup/toolchains/*/share
+  cp "$(readlink -f "$(command -v rustup)")" "$folder/cargo/bin/rustup"
+  for program in cargo rustc rustdoc; do ln -s rustup "$folder/cargo/bin/$program"; done
+  cp -L /etc/ssl/certs/ca-certificates.crt "$folder/"
+  cat >"$folder/Dockerfile" <<'DOCKERFILE'
+FROM debian:bookworm-slim
+ENV RUSTUP_HOME=/usr/local/rustup CARGO_HOME=/usr/local/cargo PATH=/usr/local/cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev pkg-config && rm -rf /var/lib/apt/lists/*
+COPY ca-certificates.crt /etc/ssl/certs/
+COPY rustup /usr/local/rustup
+COPY cargo /usr/local/cargo
+RUN rustup default 1.95.0-x86_64-unknown-linux-gnu
+DOCKERFILE
+  build rust:1.95-bookworm "$folder"
+}
+
+# Our own images, by the real Dockerfile: only its stage of compilers is replaced by what is compiled already, unless
+# MCP_E2E_COMPILE=1 asks for it (a quarter of an hour of two processors).
 services() {
+  revision=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
+  if [ "${MCP_E2E_COMPILE:-}" = 1 ]; then
+    compiler
+    image_of_each --build-arg "REVISION=$revision"
+    return
+  fi
   folder=$work/programs
   rm -rf "$folder" && mkdir -p "$folder/out"
   for program in mcp mcp-gateway mcp-registry mcp-scheduler mcp-worker log-report; do
@@ -158,10 +188,13 @@ services() {
   done
   printf 'FROM scratch\nCOPY out /out\n' >"$folder/Dockerfile"
   build mcp-e2e-programs "$folder"
-  revision=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
+  image_of_each --build-arg PROGRAMS=mcp-e2e-programs --build-arg "REVISION=$revision"
+}
+
+# Builds the targets of deploy/Dockerfile with the arguments $@.
+image_of_each() {
   for target in gateway registry scheduler worker mcp; do
-    DOCKER_BUILDKIT=1 "$docker" build --quiet --file deploy/Dockerfile --target "$target" --tag "mcp/$target:0.1.0" \
-      --build-arg PROGRAMS=mcp-e2e-programs --build-arg "REVISION=$revision" . >/dev/null
+    DOCKER_BUILDKIT=1 "$docker" build --quiet --file deploy/Dockerfile --target "$target" --tag "mcp/$target:0.1.0" "$@" . >/dev/null
     echo "e2e: made mcp/$target:0.1.0"
   done
 }

@@ -94,7 +94,14 @@ def door():
             raise Failure(f"{service} runs as {image['Config']['User']}, read-only root: {about['HostConfig']['ReadonlyRootfs']}")
         if not labels["org.opencontainers.image.version"] or not labels["org.opencontainers.image.revision"]:
             raise Failure(f"the image of {service} has no version or revision: {labels}")
-    return "a wrong key is refused; images are labelled, run as 10001 with a read-only root"
+        if image["Config"]["Healthcheck"]["Test"] != ["CMD", f"mcp-{service}", "--health"]:
+            raise Failure(f"{service} is asked for its health by {image['Config']['Healthcheck']}")
+        if about["HostConfig"]["CapDrop"] != ["ALL"] or "no-new-privileges:true" not in about["HostConfig"]["SecurityOpt"]:
+            raise Failure(f"{service} keeps {about['HostConfig']['CapDrop']}, {about['HostConfig']['SecurityOpt']}")
+        inside = docker("exec", about["Id"], "sh", "-c", "touch /wrong /var/lib/mcp/wrong /usr/local/bin/wrong 2>/dev/null; command -v curl; ls /wrong /var/lib/mcp /usr/local/bin 2>/dev/null", check=False)
+        if "wrong" in inside or "curl" in inside:
+            raise Failure(f"{service} can write its root, or has curl: {inside}")
+    return "a wrong key is refused; images are labelled, run as 10001 with a read-only root and no capabilities, and check their own health"
 
 
 STEPS = {
