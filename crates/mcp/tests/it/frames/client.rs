@@ -115,3 +115,57 @@ async fn a_workflow_is_submitted_heard_of_and_watched_to_its_end() {
     let mut watch = client.stream(ask(Command::WORKFLOW_WATCH, &nothing)).await.unwrap();
     assert_eq!(watch.next().await.unwrap_err().code(), Code::WorkflowNotFound);
 }
+
+/// Commands whose methods answer once, and one that streams but answers nothing here.
+const COMMANDS: [(Command, &str); 15] = [
+    (Command::TASK_SUBMIT, "/mcp.scheduler.v1.TaskService/SubmitTask"),
+    (Command::TASK_SUBMIT_BATCH, "/mcp.scheduler.v1.TaskService/BatchSubmitTasks"),
+    (Command::TASK_GET, "/mcp.scheduler.v1.TaskService/GetTask"),
+    (Command::TASK_LIST, "/mcp.scheduler.v1.TaskService/ListTasks"),
+    (Command::TASK_CANCEL, "/mcp.scheduler.v1.TaskService/CancelTask"),
+    (Command::TASK_WAIT, "/mcp.scheduler.v1.TaskService/WaitTask"),
+    (Command::TASK_LOGS, "/mcp.scheduler.v1.TaskService/ReadTaskLogs"),
+    (Command::WORKFLOW_SUBMIT, "/mcp.scheduler.v1.WorkflowService/SubmitWorkflow"),
+    (Command::WORKFLOW_GET, "/mcp.scheduler.v1.WorkflowService/GetWorkflow"),
+    (Command::WORKFLOW_CANCEL, "/mcp.scheduler.v1.WorkflowService/CancelWorkflow"),
+    (Command::REGISTRY_REGISTER, "/mcp.registry.v1.RegistryService/Register"),
+    (Command::REGISTRY_HEARTBEAT, "/mcp.registry.v1.RegistryService/Heartbeat"),
+    (Command::REGISTRY_DEREGISTER, "/mcp.registry.v1.RegistryService/Deregister"),
+    (Command::REGISTRY_DISCOVER, "/mcp.registry.v1.RegistryService/Discover"),
+    (Command::TOPIC_PUBLISH, "/mcp.gateway.v1.TopicService/Publish"),
+];
+
+#[tokio::test]
+async fn every_command_is_the_method_that_it_stands_for() {
+    let dev = Dev::start(&[]).await;
+    let client = connect(&dev);
+    let mut outcomes = Vec::new();
+    for (command, method) in COMMANDS {
+        // Nothing is asked for: each method says by its own fields what is missing, or gives what there is.
+        let by_command = client.call(ask(command, &json!({}))).await.map(|answer| answer.json::<Value>().unwrap());
+        let by_method = client.call(FrameRequest::method(method).json_text("{}")).await;
+        let by_method = by_method.map(|answer| answer.json::<Value>().unwrap());
+        let plain = |outcome: Result<Value, mcp_proto::Error>| match outcome {
+            Ok(answer) => answer,
+            Err(error) => json!([error.code().name(), error.message(), format!("{:?}", error.violations())]),
+        };
+        let (by_command, by_method) = (plain(by_command), plain(by_method));
+        assert_eq!(by_command, by_method, "{command}");
+        assert!(by_command[0] != "UNIMPLEMENTED" && by_command[0] != "METHOD_NOT_FOUND", "{command}: {by_command}");
+        outcomes.push(by_command.to_string());
+    }
+    outcomes.sort_unstable();
+    outcomes.dedup();
+    assert!(outcomes.len() >= 8, "they are told apart: {outcomes:#?}");
+
+    let mut instances = client.stream(ask(Command::REGISTRY_WATCH, &json!({"service": "scheduler"}))).await.unwrap();
+    assert_eq!(next(&mut instances).await.unwrap()["snapshot"]["instances"][0]["service"], "scheduler");
+    let mut changes = client.stream(ask(Command::TASK_WATCH, &json!({}))).await.unwrap();
+    let task = json!({"task": {"process": {"argv": ["true"]}}});
+    let id = call(&client, Command::TASK_SUBMIT, &task).await["taskId"].clone();
+    while next(&mut changes).await.unwrap()["events"][0]["taskId"] != id {}
+    for config in [Command::CONFIG_GET, Command::CONFIG_PUT, Command::CONFIG_WATCH] {
+        assert_eq!(client.call(ask(config, &json!({}))).await.unwrap_err().code(), Code::Unimplemented, "{config}");
+    }
+    assert_eq!(call(&client, Command::HEALTH, &json!({})).await, json!({"status": "SERVING"}));
+}
