@@ -7,7 +7,7 @@ use mcp_proto::{Code, Error};
 
 use super::{
     builder, echo, request,
-    server::{DROP, DROP_ONCE, ECHO, HOLD, Server},
+    server::{DROP, DROP_ONCE, ECHO, GAP, HOLD, Server},
 };
 
 #[tokio::test]
@@ -43,6 +43,20 @@ async fn a_resumed_session_brings_the_answers_that_were_missed() {
     server.publish("a", "event");
     assert_eq!(subscription.next().await.unwrap().body, "event");
     assert_eq!(server.resumes(), 1);
+}
+
+#[tokio::test]
+async fn a_resumed_stream_has_each_answer_once_and_ends_where_one_is_missing() {
+    let server = Server::start().await;
+    server.keep_sessions();
+    let client = builder(&server).build().unwrap();
+    let mut stream = client.stream(request(GAP, "")).await.unwrap();
+    assert_eq!(stream.next().await.unwrap().unwrap().body, "1");
+    server.cut();
+    assert_eq!(stream.next().await.unwrap().unwrap().body, "2", "the first was there before");
+    assert_eq!(stream.next().await.unwrap_err().code(), Code::OutcomeUnknown, "the third was lost");
+    server.unsubscribed(1).await;
+    assert_eq!(echo(&client, "next").await.unwrap(), "next");
 }
 
 #[tokio::test]

@@ -32,6 +32,8 @@ pub(super) const DROP: Command = Command(0x8003);
 pub(super) const DROP_ONCE: Command = Command(0x8004);
 /// Answers as often as its body says.
 pub(super) const STREAM: Command = Command(0x8005);
+/// Answers once, and goes on when the session is resumed: the next connection brings that answer again, the second and the fourth.
+pub(super) const GAP: Command = Command(0x8007);
 /// Answers with an error.
 pub(super) const FAIL: Command = Command(0x8006);
 
@@ -48,6 +50,7 @@ struct State {
     last_call: Option<Frame>,
     has_dropped: bool,
     held: Vec<(Frame, mpsc::Sender<Frame>)>,
+    broken_off: Vec<Frame>,
     subscribed: Vec<String>,
     /// Topic, number and connection.
     subscriptions: Vec<(String, u32, mpsc::Sender<Frame>)>,
@@ -276,6 +279,12 @@ impl Server {
             for (frame, _) in std::mem::take(&mut state.held) {
                 send.try_send(Frame::reply_to(&frame, Kind::Response, frame.body.clone())).unwrap();
             }
+            for frame in std::mem::take(&mut state.broken_off) {
+                for number in ["1", "2", "4"] {
+                    let answer = Frame::reply_to(&frame, Kind::Response, number).with_flags(Flags::MORE);
+                    send.try_send(answer.with_metadata(&Metadata::new().with(Metadata::ANSWER, number))).unwrap();
+                }
+            }
             for (_, _, subscriber) in &mut state.subscriptions {
                 *subscriber = send.clone();
             }
@@ -297,6 +306,10 @@ impl Server {
                     answer(reply(number.to_string().into()).with_flags(Flags::MORE));
                 }
                 answer(reply(Bytes::new()));
+            }
+            GAP => {
+                self.state().broken_off.push(frame.clone());
+                answer(reply("1".into()).with_flags(Flags::MORE));
             }
             FAIL => answer(Frame::error_to(frame, &Error::new(Code::TaskNotFound, "no such task"))),
             Command::TOPIC_PUBLISH => {
