@@ -1,7 +1,7 @@
 //! The way of every request: identify it, find its route, go through the route's layers, and inside of them, when it is
 //! known where it goes, past the gate to an instance: as gRPC, gRPC-Web, WebSocket or HTTP/JSON.
 
-use std::{panic::AssertUnwindSafe, rc::Rc, sync::Arc};
+use std::{borrow::Cow, panic::AssertUnwindSafe, rc::Rc, sync::Arc};
 
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Request, Response, Uri, header};
@@ -158,14 +158,14 @@ fn standing(error: Error, decisions: &[Decision]) -> Refusal {
 }
 
 /// The path of the gRPC method that a request calls, in whatever form.
-fn rpc_path<B>(core: &Core, request: &Request<B>) -> Option<String> {
+fn rpc_path<'r, B>(core: &Core, request: &'r Request<B>) -> Option<Cow<'r, str>> {
     let (path, snapshot) = (request.uri().path(), &core.descriptors().snapshot);
     let found = match Kind::of(request) {
-        Kind::Own | Kind::Grpc | Kind::GrpcWeb => return Some(path.to_owned()),
+        Kind::Own | Kind::Grpc | Kind::GrpcWeb => return Some(Cow::Borrowed(path)),
         Kind::Socket => snapshot.find_socket(path),
         Kind::Json => snapshot.find(request.method(), path),
     };
-    rule_of(&found).map(|rule| rule.rpc_path.path().to_owned())
+    rule_of(&found).map(|rule| Cow::Owned(rule.rpc_path.path().to_owned()))
 }
 
 fn rule_of<'r>(found: &Found<'r, '_, Arc<Route>>) -> Option<&'r Arc<Route>> {

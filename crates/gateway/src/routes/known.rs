@@ -96,7 +96,7 @@ impl Kept {
             Change::Put(entry) => self.put(&entry, check, step),
             Change::Delete { key, .. } => {
                 if let Some(id) = self.id_of(&key) {
-                    self.remove(&Box::from(id), step);
+                    self.remove(id, step);
                 }
             }
         }
@@ -212,10 +212,11 @@ impl Known {
             changed = true;
             match step {
                 Step::Put(route) => {
-                    match route.policies.is_empty() {
-                        true => sources.remove(id),
-                        false => sources.insert(id.into(), route.encode_to_vec().into()),
-                    };
+                    if route.policies.is_empty() {
+                        sources.remove(id);
+                    } else {
+                        sources.insert(id.into(), route.encode_to_vec().into());
+                    }
                     in_force.set(&route, usable_policies, is_synced);
                 }
                 Step::Spoilt => {}

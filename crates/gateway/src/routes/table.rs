@@ -121,7 +121,7 @@ impl RouteTable {
 
     /// The route of a request. `rpc_path` tells the path of the gRPC method that it calls, if it calls one; it is only
     /// asked when there are routes for methods.
-    pub(crate) fn find(&self, head: Head<'_>, rpc_path: impl FnOnce() -> Option<String>) -> Found<'_> {
+    pub(crate) fn find<'r>(&self, head: Head<'r>, rpc_path: impl FnOnce() -> Option<Cow<'r, str>>) -> Found<'_> {
         let nothing = self.default_route();
         if self.routes.is_empty() {
             return nothing;
@@ -130,7 +130,10 @@ impl RouteTable {
             return nothing;
         };
         let rpc_path = if self.has_grpc { rpc_path() } else { None };
-        let rpc_wanted = rpc_path.as_deref().and_then(Wanted::new);
+        // A gRPC call names its method by its path, which is cut already.
+        let other = rpc_path.as_deref().filter(|rpc_path| *rpc_path != head.uri.path());
+        let other = other.map(Wanted::new);
+        let rpc_wanted = rpc_path.as_ref().and_then(|_| other.as_ref().map_or(Some(&wanted), Option::as_ref));
         let host = if self.hosts.is_any_only() { Cow::Borrowed("") } else { host_of(head.uri, head.headers) };
         let fits = |number: u32| self.at(number).1.predicate.accepts(head);
         let mut best = None;
@@ -138,7 +141,7 @@ impl RouteTable {
             if let Some(root) = roots.http {
                 self.paths.find(root, (&wanted, head.headers), &mut best, &fits);
             }
-            if let Some((root, wanted)) = roots.grpc.zip(rpc_wanted.as_ref()) {
+            if let Some((root, wanted)) = roots.grpc.zip(rpc_wanted) {
                 self.paths.find(root, (wanted, head.headers), &mut best, &fits);
             }
         });

@@ -10,7 +10,7 @@ use super::{CompiledRoute, Head, RouteTable, route, table, taken};
 const MANY: usize = 10_000;
 
 /// Route number `n`, of one of five kinds.
-fn nth(n: usize) -> Value {
+pub(super) fn nth(n: usize) -> Value {
     let id = format!("r{n}");
     match n % 5 {
         0 => json!({"id": id, "match": {"path": {"prefix": format!("/s{n}/api")}}}),
