@@ -1,7 +1,7 @@
 #!/bin/sh
 # The end-to-end test on a real Docker Engine: images, cluster, faults, telemetry, backup; before it the manifests on a real
 # Kubernetes API server. Needs root on Debian; see scripts/e2e/images.sh for where images come from. `scripts/e2e.sh --keep`
-# leaves the cluster running.
+# leaves the cluster running; names of steps (scripts/e2e/run.py) as further arguments run only those.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -32,7 +32,7 @@ trap clean_up EXIT
 trap 'exit 130' INT TERM
 
 keep=
-[ "${1:-}" != --keep ] || keep=1
+[ "${1:-}" != --keep ] || { keep=1 && shift; }
 
 if ! docker info >/dev/null 2>&1; then
   command -v dockerd >/dev/null || { apt-get update --quiet --quiet && apt-get install --yes --quiet --quiet docker.io docker-compose >/dev/null; }
@@ -50,4 +50,4 @@ scripts/e2e/images.sh
 scripts/e2e/kubernetes.sh
 echo "e2e: starting the cluster and its example job"
 scripts/up.sh --no-build
-python3 scripts/e2e/run.py
+python3 scripts/e2e/run.py "$@"
