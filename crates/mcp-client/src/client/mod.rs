@@ -7,6 +7,7 @@
 //! never beyond the deadline. Errors are those of the catalogue.
 
 mod call;
+mod document;
 mod keys;
 mod queues;
 mod retry;
@@ -56,6 +57,7 @@ pub struct Client {
     registry: RegistryServiceClient<Channel>,
     routes: RouteServiceClient<Channel>,
     keys: KeyServiceClient<Channel>,
+    channel: Channel,
     deadline: Duration,
     token: Option<Token>,
 }
@@ -99,7 +101,7 @@ impl Client {
             .max_encoding_message_size(ANSWER_BYTES_MAX);
         let keys = KeyServiceClient::new(channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX);
         let registry = RegistryServiceClient::new(channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX);
-        let routes = RouteServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
+        let routes = RouteServiceClient::new(channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX);
         Ok(Self {
             tasks,
             queues,
@@ -108,6 +110,7 @@ impl Client {
             registry,
             routes,
             keys,
+            channel,
             deadline: DEADLINE_DEFAULT,
             token: None,
         })

@@ -162,6 +162,9 @@ pub enum Command {
         #[arg(long, short)]
         watch: bool,
     },
+    /// Print the OpenAPI document of everything that is registered.
+    #[command(after_help = help::OPENAPI)]
+    Openapi,
     /// Check the gateway and the services behind it.
     #[command(after_help = help::HEALTH)]
     Health,

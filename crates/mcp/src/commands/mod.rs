@@ -11,6 +11,7 @@ mod health;
 mod key;
 mod list;
 mod logs;
+mod openapi;
 mod progress;
 mod queue;
 mod retry;
@@ -84,6 +85,7 @@ async fn answer(global: &Global, command: Command) -> Result<Exit, Failure> {
         Command::Frame(command) => Box::pin(frame::run(&context, global, &command)).await,
         Command::Key(command) => key::run(&context, &command).await,
         Command::Services { service, watch } => services::run(&context, service.as_deref(), watch).await,
+        Command::Openapi => openapi::run(&context).await,
         Command::Health => health::run(&context).await,
         Command::Dev(_) | Command::Serve { .. } | Command::Completion { .. } => {
             unreachable!("does not talk to a gateway")
@@ -110,6 +112,7 @@ fn name(command: &Command) -> &'static str {
         Command::Frame(command) => command.name(),
         Command::Key(command) => command.name(),
         Command::Services { .. } => "services",
+        Command::Openapi => "openapi",
         Command::Health => "health",
         Command::Completion { .. } => "completion",
     }

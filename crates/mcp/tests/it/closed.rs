@@ -102,6 +102,10 @@ async fn the_command_line_speaks_tls() {
     let listed = run(&url, BOOTSTRAP, &["--ca", &ca, "services"]).await;
     assert!(listed.status.success(), "{}", text(&listed.stderr));
     assert!(text(&listed.stdout).contains("registry"));
+    let document = run(&url, BOOTSTRAP, &["--ca", &ca, "openapi"]).await;
+    assert!(text(&document.stdout).contains("\"/v1/tasks\""), "{}", text(&document.stderr));
+    let nobody = run(&url, "mcp_nobody", &["--ca", &ca, "openapi"]).await;
+    assert!(text(&nobody.stderr).contains("UNAUTHENTICATED"), "{}", text(&nobody.stderr));
     let distrusted = run(&url, BOOTSTRAP, &["services"]).await;
     assert_ne!(distrusted.status.code(), Some(0));
     let plain = run(&format!("http://{address}"), BOOTSTRAP, &["services"]).await;

@@ -88,6 +88,10 @@ async fn a_task_submitted_by_the_command_line_brings_back_its_result_and_its_log
     assert!(list.contains(id), "{list}");
     let (_, services, _) = run(words("services"));
     assert!(services.contains("scheduler") && services.contains("worker"), "{services}");
+    let (code, document, error) = run(words("openapi"));
+    let document: Value = serde_json::from_str(&document).unwrap_or_else(|_| panic!("{code:?} {document}{error}"));
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    assert!(document["paths"]["/v1/tasks"]["post"].is_object());
     let (code, _, error) = run(words("get 018f3b1e-7c1a-7000-8000-0123456789ab"));
     assert_eq!(code, Some(4), "{error}");
     assert!(error.contains("TASK_NOT_FOUND"), "{error}");

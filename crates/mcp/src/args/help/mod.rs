@@ -110,6 +110,15 @@ Examples:
   mcp services --watch
   mcp services -o json | jq -r '.instances[] | \"\\(.service) \\(.address)\"'";
 
+/// Below `mcp openapi --help`.
+pub(in crate::args) const OPENAPI: &str = "\
+Examples:
+  mcp openapi > openapi.json                             # for code generators, linters, API portals
+  mcp openapi | jq -r '.paths | keys[]'
+  mcp openapi | diff openapi.json -                      # in CI: has a contract changed?
+
+It is that of the gateway's `/openapi.json`: the services that are registered now. It needs the role `viewer`.";
+
 /// Below `mcp health --help`.
 pub(in crate::args) const HEALTH: &str = "\
 Examples:
